@@ -1,0 +1,3 @@
+module platter
+
+go 1.26
