@@ -1,0 +1,75 @@
+package codec
+
+import (
+	"bytes"
+	"compress/flate"
+	"io"
+	"os"
+	"testing"
+
+	kflate "github.com/klauspost/compress/flate"
+)
+
+// clusters returns up to 16 MiB of the file named by PLATTER_BENCH_DATA in clusters of 64 KiB. Without one it takes the
+// test's own program, which is machine code and tables.
+func clusters(b *testing.B) [][]byte {
+	b.Helper()
+	name := os.Getenv("PLATTER_BENCH_DATA")
+	if name == "" {
+		var err error
+		if name, err = os.Executable(); err != nil {
+			b.Fatal(err)
+		}
+	}
+	data, err := os.ReadFile(name)
+	if err != nil {
+		b.Fatal(err)
+	}
+	var all [][]byte
+	for len(data) >= 65536 && len(all) < 256 {
+		all = append(all, data[:65536])
+		data = data[65536:]
+	}
+	return all
+}
+
+func BenchmarkInflate(b *testing.B) {
+	var packed [][]byte
+	for _, c := range clusters(b) {
+		packed = append(packed, deflated(b, c, 6))
+	}
+	dst := make([]byte, 65536)
+	run := func(name string, f func(src []byte) error) {
+		b.Run(name, func(b *testing.B) {
+			b.SetBytes(int64(len(packed)) << 16)
+			b.ReportAllocs()
+			for b.Loop() {
+				for _, src := range packed {
+					if err := f(src); err != nil {
+						b.Fatal(err)
+					}
+				}
+			}
+		})
+	}
+	var z Inflater
+	run("one-shot", func(src []byte) error {
+		_, _, err := z.Raw(dst, src)
+		return err
+	})
+	r := bytes.NewReader(nil)
+	std := flate.NewReader(r)
+	run("compress-flate", func(src []byte) error {
+		r.Reset(src)
+		std.(flate.Resetter).Reset(r, nil)
+		_, err := io.ReadFull(std, dst)
+		return err
+	})
+	klauspost := kflate.NewReader(r)
+	run("klauspost-flate", func(src []byte) error {
+		r.Reset(src)
+		klauspost.(kflate.Resetter).Reset(r, nil)
+		_, err := io.ReadFull(klauspost, dst)
+		return err
+	})
+}
