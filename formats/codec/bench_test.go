@@ -73,3 +73,51 @@ func BenchmarkInflate(b *testing.B) {
 		return err
 	})
 }
+
+func BenchmarkDeflate(b *testing.B) {
+	all := clusters(b)
+	dst := make([]byte, 65535)
+	run := func(name string, f func(src []byte) int) {
+		b.Run(name, func(b *testing.B) {
+			b.SetBytes(int64(len(all)) << 16)
+			b.ReportAllocs()
+			size := 0
+			for b.Loop() {
+				size = 0
+				for _, src := range all {
+					size += f(src)
+				}
+			}
+			b.ReportMetric(float64(size)/float64(len(all)<<16), "ratio")
+		})
+	}
+	own := func(d *Deflater) func(src []byte) int {
+		return func(src []byte) int {
+			if n, ok := d.Raw(dst, src); ok {
+				return n
+			}
+			return len(src)
+		}
+	}
+	run("4K", own(NewDeflater(Window4K)))
+	run("32K", own(NewDeflater(Window32K)))
+	var buf bytes.Buffer
+	library := func(w *kflate.Writer, err error) func(src []byte) int {
+		return func(src []byte) int {
+			buf.Reset()
+			w.Reset(&buf)
+			w.Write(src)
+			w.Close()
+			return min(buf.Len(), len(src))
+		}
+	}
+	run("klauspost-4K", library(kflate.NewWriterWindow(&buf, Window4K)))
+	run("klauspost-32K-5", library(kflate.NewWriter(&buf, 5)))
+	var z ZstdEncoder
+	run("zstd", func(src []byte) int {
+		if n, ok := z.Encode(dst, src); ok {
+			return n
+		}
+		return len(src)
+	})
+}

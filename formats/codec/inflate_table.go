@@ -1,5 +1,7 @@
 package codec
 
+import "bytes"
+
 // Sizes of the look-up tables. The first litRoot (distRoot, preRoot) bits of the input index the table; longer codes
 // go on in a second table behind it. The sizes are the next powers of two above the worst case of the second tables,
 // so that an index needs a mask and no bounds check.
@@ -85,29 +87,35 @@ func preCodeEntries() (t [preCodes]uint32) {
 // preOrder is the order in which the lengths of the code length codes are stored (RFC 1951, 3.2.7).
 var preOrder = [preCodes]uint8{16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15}
 
-// fixedTables makes the tables of fixed blocks (RFC 1951, 3.2.6).
+// The code lengths of fixed blocks (RFC 1951, 3.2.6).
+var (
+	fixedLitLens  = fixedLitLengths()
+	fixedDistLens = [maxDistCodes]uint8(bytes.Repeat([]byte{5}, maxDistCodes))
+)
+
+func fixedLitLengths() (t [maxLitCodes]uint8) {
+	for i := range t {
+		switch {
+		case i < 144:
+			t[i] = 8
+		case i < 256:
+			t[i] = 9
+		case i < 280:
+			t[i] = 7
+		default:
+			t[i] = 8
+		}
+	}
+	return t
+}
+
+// fixedTables makes the tables of fixed blocks.
 func (z *Inflater) fixedTables() {
 	if z.fixed {
 		return
 	}
-	lens := &z.lens
-	for i := range maxLitCodes {
-		switch {
-		case i < 144:
-			lens[i] = 8
-		case i < 256:
-			lens[i] = 9
-		case i < 280:
-			lens[i] = 7
-		default:
-			lens[i] = 8
-		}
-	}
-	buildTable(z.lit[:], lens[:maxLitCodes], litEntries[:], litRoot, &z.work)
-	for i := range maxDistCodes {
-		lens[i] = 5
-	}
-	buildTable(z.dist[:], lens[:maxDistCodes], distEntries[:], distRoot, &z.work)
+	buildTable(z.lit[:], fixedLitLens[:], litEntries[:], litRoot, &z.work)
+	buildTable(z.dist[:], fixedDistLens[:], distEntries[:], distRoot, &z.work)
 	z.fixed = true
 }
 
