@@ -1,0 +1,127 @@
+package chain
+
+import (
+	"os"
+	"syscall"
+
+	"platter/formats"
+	"platter/formats/qerr"
+	"platter/formats/qobj"
+)
+
+// common are the runtime options that every node has.
+type common struct {
+	driver, nodeName string
+	flags            formats.OpenFlags
+	zeroes           detectZeroes
+}
+
+// takeCommon removes the options that every node has from d and works them into flags.
+func takeCommon(d *qobj.Dict, flags formats.OpenFlags) (common, error) {
+	c := common{flags: flags}
+	c.driver, _ = takeString(d, "driver")
+	c.nodeName, _ = takeString(d, "node-name")
+	for _, b := range []struct {
+		key  string
+		flag formats.OpenFlags
+		not  bool
+	}{
+		{"read-only", formats.ReadWrite, true},
+		{"auto-read-only", formats.AutoReadOnly, false},
+		{"cache.direct", formats.Direct, false},
+		{"cache.no-flush", formats.NoFlush, false},
+		{"force-share", formats.ForceShare, false},
+	} {
+		on, given, err := takeBool(d, b.key)
+		if err != nil {
+			return c, err
+		}
+		if given {
+			c.flags &^= b.flag
+			if on != b.not {
+				c.flags |= b.flag
+			}
+		}
+	}
+	if s, ok := takeString(d, "discard"); ok {
+		switch s {
+		case "off", "ignore":
+			c.flags &^= formats.Unmap
+		case "on", "unmap":
+			c.flags |= formats.Unmap
+		default:
+			return c, qerr.New(syscall.EINVAL, "Invalid discard option")
+		}
+	}
+	if c.flags.Has(formats.ForceShare | formats.ReadWrite) {
+		return c, qerr.New(syscall.EINVAL, "force-share=on can only be used with read-only images")
+	}
+	return c, takeZeroes(d, &c)
+}
+
+func takeZeroes(d *qobj.Dict, c *common) error {
+	s, ok := takeString(d, "detect-zeroes")
+	if !ok {
+		return nil
+	}
+	modes := map[string]detectZeroes{"off": detectOff, "on": detectOn, "unmap": detectUnmap}
+	m, ok := modes[s]
+	if !ok {
+		return qerr.New(syscall.EINVAL, "invalid parameter value: %s", s)
+	}
+	if m == detectUnmap && !c.flags.Has(formats.Unmap) {
+		return qerr.New(syscall.EINVAL, "setting detect-zeroes to unmap is not allowed without setting discard operation to unmap")
+	}
+	c.zeroes = m
+	return nil
+}
+
+func takeString(d *qobj.Dict, key string) (string, bool) {
+	s, ok := d.String(key)
+	if ok {
+		d.Delete(key)
+	}
+	return s, ok
+}
+
+func takeBool(d *qobj.Dict, key string) (on, given bool, err error) {
+	v, ok := d.Get(key)
+	if !ok {
+		return false, false, nil
+	}
+	d.Delete(key)
+	switch v {
+	case true, "on", "yes", "true", "y":
+		return true, true, nil
+	case false, "off", "no", "false", "n":
+		return false, true, nil
+	}
+	return false, false, qerr.New(syscall.EINVAL, "Parameter '%s' expects 'on' or 'off'", key)
+}
+
+// perms are the permissions with which a protocol is opened for its parent: a format's metadata must not change under
+// it, a raw image passes on what its user allows, and that is everything.
+func perms(p place) (perm, shared formats.Perm) {
+	if !p.flags.Has(formats.NoIO) {
+		perm = formats.PermConsistentRead
+	}
+	if p.flags.Has(formats.ReadWrite) {
+		perm |= formats.PermWrite
+		if p.flags.Has(formats.Resize) || p.parent != nil && !p.parent.RawCreate {
+			perm |= formats.PermResize
+		}
+	}
+	shared = formats.PermAll
+	if p.parent != nil && !p.parent.RawCreate && !p.flags.Has(formats.ForceShare) {
+		shared &^= formats.PermWrite | formats.PermResize
+	}
+	return perm, shared
+}
+
+// hostDriver tells a block device from a file.
+func hostDriver(name string) string {
+	if st, err := os.Stat(name); err == nil && st.Mode()&os.ModeType == os.ModeDevice {
+		return "host_device"
+	}
+	return "file"
+}

@@ -1,0 +1,164 @@
+package chain
+
+import (
+	"bytes"
+	"context"
+	"syscall"
+
+	"platter/formats"
+	"platter/formats/qerr"
+)
+
+type detectZeroes uint8
+
+const (
+	detectOff detectZeroes = iota
+	detectOn
+	detectUnmap
+)
+
+// enterWrite is enter for requests that change the content: it checks access and bounds, and records the range.
+func (n *Node) enterWrite(ctx context.Context, off, length int64) error {
+	if err := n.enter(ctx); err != nil {
+		return err
+	}
+	err := n.bounds(off, length)
+	if err == nil && n.ReadOnly() {
+		err = qerr.New(syscall.EPERM, "Block node is read-only")
+	}
+	if err != nil {
+		n.leave()
+		return err
+	}
+	if n.recorder != nil {
+		n.recorder.Record(off, length)
+	}
+	return nil
+}
+
+// leaveWrite counts the change, successful or not: a failed write may have changed something that a flush must cover.
+func (n *Node) leaveWrite() {
+	n.writes.Add(1)
+	n.leave()
+}
+
+// WriteAt writes at any alignment.
+func (n *Node) WriteAt(ctx context.Context, p []byte, off int64, f formats.WriteFlags) error {
+	if len(p) == 0 {
+		return nil
+	}
+	if n.zeroes != detectOff && isZero(p) {
+		if n.zeroes == detectUnmap {
+			f |= formats.MayUnmap
+		}
+		return n.WriteZeroes(ctx, off, int64(len(p)), f)
+	}
+	if err := n.enterWrite(ctx, off, int64(len(p))); err != nil {
+		return err
+	}
+	defer n.leaveWrite()
+	return n.write(ctx, p, off, f)
+}
+
+func (n *Node) write(ctx context.Context, p []byte, off int64, f formats.WriteFlags) error {
+	if n.writer == nil {
+		return qerr.New(syscall.ENOTSUP, "driver '%s' cannot write", n.drv.Name)
+	}
+	l := n.Limits()
+	if l.Align == 1 {
+		return n.writeSplit(ctx, p, off, f, l.MaxTransfer)
+	}
+	first, end := roundDown(off, l.Align), roundUp(off+int64(len(p)), l.Align)
+	held := n.ranges.lock(first, end-first)
+	defer n.ranges.unlock(held)
+	if first != off || end != off+int64(len(p)) {
+		return n.writeWidened(ctx, p, off, f, l)
+	}
+	return n.writeSplit(ctx, p, off, f, l.MaxTransfer)
+}
+
+func (n *Node) writeSplit(ctx context.Context, p []byte, off int64, f formats.WriteFlags, most int64) error {
+	if n.probe != nil && off < sectorSize && n.probe(p) {
+		return qerr.New(syscall.EPERM, "writing this first sector would change the probed format of '%s'", n.name)
+	}
+	for most > 0 && int64(len(p)) > most {
+		if err := n.writer.WriteAt(ctx, p[:most], off, f); err != nil {
+			return err
+		}
+		p, off = p[most:], off+most
+	}
+	return n.writer.WriteAt(ctx, p, off, f)
+}
+
+// writeWidened reads what surrounds p up to the alignment and writes it back with p. The range lock is held.
+func (n *Node) writeWidened(ctx context.Context, p []byte, off int64, f formats.WriteFlags, l formats.Limits) error {
+	first, end := roundDown(off, l.Align), roundUp(off+int64(len(p)), l.Align)
+	if end-first <= 64<<10 {
+		return n.writeAround(ctx, p, off, f, l, first, end)
+	}
+	// A long request: only its edges are read, the middle is written as it is.
+	if head := l.Align - off%l.Align; head != l.Align {
+		if err := n.writeAround(ctx, p[:head], off, f, l, first, first+l.Align); err != nil {
+			return err
+		}
+		p, off = p[head:], off+head
+	}
+	mid := roundDown(int64(len(p)), l.Align)
+	if err := n.writeSplit(ctx, p[:mid], off, f, l.MaxTransfer); err != nil {
+		return err
+	}
+	if p, off = p[mid:], off+mid; len(p) == 0 {
+		return nil
+	}
+	return n.writeAround(ctx, p, off, f, l, off, off+l.Align)
+}
+
+func (n *Node) writeAround(ctx context.Context, p []byte, off int64, f formats.WriteFlags, l formats.Limits, first, end int64) error {
+	buf := make([]byte, end-first)
+	size := roundUp(n.img.Size(), max(n.img.Limits().Align, 1))
+	readEdge := func(at int64) error {
+		if b := buf[at-first : at-first+l.Align]; at+l.Align <= size {
+			return n.img.ReadAt(ctx, b, at)
+		} else if at < size {
+			return n.img.ReadAt(ctx, b[:size-at], at)
+		}
+		return nil
+	}
+	if first != off {
+		if err := readEdge(first); err != nil {
+			return err
+		}
+	}
+	if last := end - l.Align; off+int64(len(p)) != end && (last != first || first == off) {
+		if err := readEdge(last); err != nil {
+			return err
+		}
+	}
+	copy(buf[off-first:], p)
+	// An image that cannot grow ends in mid-sector: what was added past its end stays unwritten.
+	if !n.storage && end > n.Size() {
+		buf = buf[:n.Size()-first]
+	}
+	return n.writeSplit(ctx, buf, first, f, l.MaxTransfer)
+}
+
+// WriteCompressed passes a cluster to the driver to be stored compressed.
+func (n *Node) WriteCompressed(ctx context.Context, p []byte, off int64) error {
+	c, ok := formats.As[formats.CompressedWriter](n.img)
+	if !ok {
+		if below := n.Filtered(); below != nil {
+			return below.WriteCompressed(ctx, p, off)
+		}
+		return qerr.New(syscall.ENOTSUP, "driver '%s' cannot write compressed", n.drv.Name)
+	}
+	if err := n.enterWrite(ctx, off, int64(len(p))); err != nil {
+		return err
+	}
+	defer n.leaveWrite()
+	return c.WriteCompressed(ctx, p, off)
+}
+
+// isZero reports whether p, which is not empty, holds only zeroes.
+func isZero(p []byte) bool {
+	return p[0] == 0 && p[len(p)-1] == 0 && bytes.Equal(p[1:], p[:len(p)-1])
+}

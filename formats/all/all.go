@@ -1,0 +1,18 @@
+package all
+
+import (
+	"platter/formats"
+	"platter/formats/protocol/file"
+	"platter/formats/protocol/null"
+	"platter/formats/raw"
+)
+
+// Registry is a registry of every driver, in the order in which probing asks them.
+func Registry() *formats.Registry {
+	drivers := []*formats.Driver{
+		raw.Driver(),
+		file.Driver(),
+		file.DeviceDriver(),
+	}
+	return formats.NewRegistry(append(drivers, null.Drivers()...)...)
+}

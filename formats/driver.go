@@ -1,0 +1,155 @@
+package formats
+
+import (
+	"context"
+
+	"platter/formats/option"
+	"platter/formats/qobj"
+)
+
+// Kind tells drivers of layouts, of places and of behaviour apart.
+type Kind uint8
+
+// The kinds of drivers.
+const (
+	Format   Kind = iota // how bytes are laid out; has a "file" child
+	Protocol             // where bytes live; has no child
+	Filter               // changes behaviour; same content as its child
+)
+
+// Driver is everything that the graph knows about a format, protocol or filter. A nil function means "cannot".
+type Driver struct {
+	Name    string   // QEMU's driver name: qcow2, vpc, file
+	Kind    Kind     //
+	Schemes []string // protocols: the prefixes of file names that select it, without the colon
+	Backing bool     // formats: an image may have a backing file
+	Hidden  bool     // left out of the "Supported formats" list, as QEMU's list does not have it
+
+	// Primary is the role of the storage child; "" means "file".
+	Primary string
+	// RawCreate marks a format whose image is the protocol's file itself (raw): create passes the options on.
+	RawCreate bool
+
+	OpenOpts   option.Schema // runtime options (json:, --image-opts) without the common ones and without children
+	CreateOpts option.Schema // -o of create; nil: images cannot be created
+	AmendOpts  option.Schema // -o of amend; nil: "does not support option amendment"
+	// StrongOpts are the runtime options that change the content that is seen; an image opened with one of them is
+	// shown under a json: name.
+	StrongOpts []string
+
+	// Probe scores the first bytes (up to 512) of a file: 0 no, 100 a certain magic. name is the file's name.
+	Probe func(head []byte, name string) int
+	// ParseName turns a file name of one of Schemes into runtime options.
+	ParseName func(name string, into *qobj.Dict) error
+	// Needs names the children beside "file" and the backing file that the image consists of.
+	Needs func(ctx context.Context, a OpenArgs) ([]Need, error)
+	// Open opens an image. The children are open and stay open until after the image's Close.
+	Open func(ctx context.Context, a OpenArgs) (Image, error)
+	// CreateNeeds names the files beside the primary one that a new image consists of.
+	CreateNeeds func(a CreateArgs) ([]Need, error)
+	// Create lays out a new image in a.File, which is open, writable and empty. For protocols it makes a.Name itself.
+	Create func(ctx context.Context, a CreateArgs) error
+	// Delete removes a protocol's file (after a failed create).
+	Delete func(ctx context.Context, a CreateArgs) error
+	// Measure computes the file size that a new image would need.
+	Measure func(ctx context.Context, a MeasureArgs) (Measurement, error)
+}
+
+// Need is a child that an image is made of.
+type Need struct {
+	Role    string     // "data-file", "extents.0": the key of the child in runtime options and in OpenArgs.Children
+	Name    string     // file name as the image states it; relative to the image's directory unless Literal
+	Literal bool       // a relative Name is meant from the current directory (qcow2's data file)
+	Format  string     // driver of the child; "" opens the bare protocol
+	Options *qobj.Dict // runtime options for the child, may be nil
+	Size    int64      // CreateNeeds: length that the new file is to have
+	// ReadOnly opens the child for reading even if the image is writable.
+	ReadOnly bool
+	// Existing: CreateNeeds asks for an existing image (a backing file), to be opened read-only with its format.
+	Existing bool
+	// Optional: Open copes with the child's absence. The error of opening is in OpenArgs.Failed.
+	Optional bool
+}
+
+// OpenFlags say how an image is opened.
+type OpenFlags uint16
+
+const (
+	// ReadWrite opens for writing.
+	ReadWrite OpenFlags = 1 << iota
+	// Resize: the caller may change the size (QEMU's BDRV_O_RESIZE).
+	Resize
+	// NoIO: only metadata is wanted (info); no child that holds only data is opened.
+	NoIO
+	// ForCheck: the image is opened to check or repair it; damage must not make Open fail where QEMU tolerates it.
+	ForCheck
+	// NoBacking leaves the backing file unopened.
+	NoBacking
+	// Unmap makes discard requests reach the driver (discard=unmap).
+	Unmap
+	// Direct is cache.direct: O_DIRECT.
+	Direct
+	// NoFlush is cache.no-flush: nothing is forced to stable storage.
+	NoFlush
+	// ForceShare takes no lock that excludes others (-U).
+	ForceShare
+	// Probed: the format was guessed. A raw image then guards its first sector.
+	Probed
+	// AutoReadOnly falls back to reading where writing is not possible.
+	AutoReadOnly
+	// NoShare keeps the file to this process while it is created (QEMU's BDRV_O_NO_SHARE).
+	NoShare
+)
+
+// Has reports whether all flags of g are set.
+func (f OpenFlags) Has(g OpenFlags) bool { return f&g == g }
+
+// OpenArgs is what Driver.Needs and Driver.Open are given.
+type OpenArgs struct {
+	Name     string           // file name for messages, as QEMU's bs->filename
+	File     File             // primary child; nil for protocols
+	Children map[string]File  // by role, as Needs named them
+	Failed   map[string]error // why an Optional need is not in Children
+	Options  *option.Values   // by OpenOpts
+	Flags    OpenFlags
+	Perm     Perm // protocols: what this opener does …
+	Shared   Perm // … and what it lets others do
+	Env      *Env
+}
+
+// CreateArgs is what Driver.CreateNeeds and Driver.Create are given.
+type CreateArgs struct {
+	Name     string          // the file name given, for deriving further names and for messages
+	File     File            // nil for protocols and in CreateNeeds
+	Children map[string]File // what CreateNeeds asked for
+	Size     int64           // virtual size in bytes; formats get it rounded up to 512
+	Options  *option.Values  // by CreateOpts; size included
+	Env      *Env
+}
+
+// MeasureArgs is what Driver.Measure is given.
+type MeasureArgs struct {
+	Options *option.Values // by CreateOpts
+	Source  File           // image that would be converted; nil: Size counts
+	Size    int64          // virtual size in bytes
+	Env     *Env
+}
+
+// Measurement is the result of measure, in bytes.
+type Measurement struct {
+	Required       int64 // for the source's present allocation
+	FullyAllocated int64 // when every cluster is allocated
+	Bitmaps        int64 // for the source's bitmaps; -1: not applicable
+}
+
+// Env is what surrounds a command: objects that the user defined and where words go. Functions are never nil.
+type Env struct {
+	// Secret gives the bytes of --object secret,id=… ; the error is QEMU's "No secret with id '…'".
+	Secret func(id string) ([]byte, error)
+	// Object gives any other --object (tls-creds-x509, throttle-group, …).
+	Object func(id string) (any, bool)
+	// Warn reports a warning; the text comes without "warning: ".
+	Warn func(format string, a ...any)
+	// Report writes a line to the error stream as it is (check's findings).
+	Report func(format string, a ...any)
+}

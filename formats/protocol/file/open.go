@@ -1,0 +1,161 @@
+package file
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"platter/formats"
+	"platter/formats/qerr"
+)
+
+// image is an open file or device.
+type image struct {
+	name    string
+	fd      int
+	device  bool
+	noFlush bool
+	align   int64 // request alignment; above 1 only with O_DIRECT
+	size    atomic.Int64
+	grow    sync.Mutex // held while the size is raised
+
+	noPunch, noZeroRange atomic.Bool // the file system answered that it cannot
+	run                  atomic.Pointer[dataRun]
+}
+
+// Growable etc. are constants of the kind of file.
+func (f *image) Limits() formats.Limits {
+	return formats.Limits{Align: f.align, ZeroInit: !f.device, ZeroUnmap: true, Growable: !f.device}
+}
+
+func open(_ context.Context, a formats.OpenArgs) (formats.Image, error) {
+	return openKind(a, "file", false)
+}
+
+func openDevice(_ context.Context, a formats.OpenArgs) (formats.Image, error) {
+	return openKind(a, "host_device", true)
+}
+
+func openKind(a formats.OpenArgs, driver string, device bool) (formats.Image, error) {
+	name := a.Options.String("filename", "")
+	if name == "" {
+		return nil, qerr.New(syscall.EINVAL, "The '%s' block driver requires a file name", driver)
+	}
+	lock, err := lockingMode(a.Options.String("locking", "auto"))
+	if err != nil {
+		return nil, err
+	}
+	if err := checkAIO(a); err != nil {
+		return nil, err
+	}
+	mode := unix.O_RDONLY
+	if a.Flags.Has(formats.ReadWrite) {
+		mode = unix.O_RDWR
+	}
+	if a.Flags.Has(formats.Direct) {
+		mode |= unix.O_DIRECT
+	}
+	fd, err := openRetry(name, mode|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, openError(err, name, a.Flags)
+	}
+	f := &image{name: name, fd: fd, device: device, noFlush: a.Flags.Has(formats.NoFlush), align: 1}
+	if err := f.prepare(a, driver, lock); err != nil {
+		unix.Close(fd)
+		return nil, err
+	}
+	return f, nil
+}
+
+func (f *image) prepare(a formats.OpenArgs, driver string, lock bool) error {
+	var st unix.Stat_t
+	if err := unix.Fstat(f.fd, &st); err != nil {
+		return qerr.Errno(qerr.Of(err), "Could not stat file")
+	}
+	kind := st.Mode & unix.S_IFMT
+	if !f.device && kind != unix.S_IFREG {
+		return qerr.New(syscall.EINVAL, "'%s' driver requires '%s' to be a regular file", driver, f.name)
+	}
+	if f.device && kind != unix.S_IFBLK && kind != unix.S_IFCHR {
+		return qerr.New(syscall.EINVAL, "'%s' driver requires '%s' to be either a character or block device", driver, f.name)
+	}
+	// The descriptor was opened without blocking for the sake of FIFOs; files do not know the flag.
+	if flags, err := unix.FcntlInt(uintptr(f.fd), unix.F_GETFL, 0); err == nil {
+		unix.FcntlInt(uintptr(f.fd), unix.F_SETFL, flags&^unix.O_NONBLOCK)
+	}
+	size, err := f.length(st.Size)
+	if err != nil {
+		return err
+	}
+	f.size.Store(size)
+	if a.Flags.Has(formats.Direct) {
+		f.align = f.directAlign()
+	}
+	if lock && !f.device {
+		return takeLocks(f.fd, f.name, a.Perm, a.Shared)
+	}
+	return nil
+}
+
+func checkAIO(a formats.OpenArgs) error {
+	switch aio := a.Options.String("aio", "threads"); aio {
+	case "threads", "io_uring":
+	case "native":
+		if !a.Flags.Has(formats.Direct) {
+			return qerr.New(syscall.EINVAL, "aio=native was specified, but it requires cache.direct=on, which was not specified.")
+		}
+	default:
+		return qerr.New(syscall.EINVAL, "Parameter 'aio' does not accept value '%s'", aio)
+	}
+	return nil
+}
+
+func openError(err error, name string, flags formats.OpenFlags) error {
+	errno := qerr.Of(err)
+	if errno == syscall.EINVAL && flags.Has(formats.Direct) {
+		return qerr.WithHint(qerr.Errno(errno, "Could not open '%s': filesystem does not support O_DIRECT", name), "")
+	}
+	return qerr.Errno(errno, "Could not open '%s'", name)
+}
+
+// openRetry repeats an open that a signal interrupted, as happens on network file systems.
+func openRetry(name string, mode int, perm uint32) (int, error) {
+	for {
+		fd, err := unix.Open(name, mode, perm)
+		if err != syscall.EINTR {
+			return fd, err
+		}
+	}
+}
+
+// FileName is the path as it was given.
+func (f *image) FileName() string { return f.name }
+
+// FD gives the descriptor for moving data directly. With O_DIRECT the caller would have to know the alignment.
+func (f *image) FD() (int, bool) { return f.fd, f.align == 1 }
+
+// Identity tells the file from others of this machine.
+func (f *image) Identity() (dev, ino uint64, ok bool) {
+	var st unix.Stat_t
+	if unix.Fstat(f.fd, &st) != nil {
+		return 0, 0, false
+	}
+	return st.Dev, st.Ino, true
+}
+
+// AllocatedSize is the space that the file takes on its file system, in bytes.
+func (f *image) AllocatedSize(context.Context) (int64, error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(f.fd, &st); err != nil {
+		return 0, err
+	}
+	return st.Blocks * 512, nil
+}
+
+func (f *image) Size() int64 { return f.size.Load() }
+
+// Close reports what the kernel reports at close; locks go with the descriptor.
+func (f *image) Close() error { return unix.Close(f.fd) }
