@@ -1,9 +1,10 @@
 package option
 
 import (
-	"cmp"
 	"slices"
 	"strings"
+
+	"platter/formats/qobj"
 )
 
 // Type says what values an option takes.
@@ -23,7 +24,7 @@ type Opt struct {
 	Type Type
 	// Help is the description in option lists; "" for none.
 	Help string
-	// Default is the value that counts and is printed when the option is not given; "" for none.
+	// Default is the value that counts, and that FormatLine prints, when the option is not given; "" for none.
 	Default string
 }
 
@@ -56,7 +57,7 @@ var typeHelp = [...]string{String: "str", Bool: "bool (on/off)", Number: "num", 
 const helpColumn = 24
 
 // HelpText lists the options by name, one on a line, under a line with title and a colon (none when title is "").
-// An empty schema gives "".
+// Defaults are not shown, qemu-img does not either. An empty schema gives "".
 func (s Schema) HelpText(title string) string {
 	if len(s) == 0 {
 		return ""
@@ -65,37 +66,38 @@ func (s Schema) HelpText(title string) string {
 	if title != "" {
 		b.WriteString(title + ":\n")
 	}
-	sorted := slices.Clone(s)
-	slices.SortStableFunc(sorted, func(a, b Opt) int { return cmp.Compare(a.Name, b.Name) })
-	for _, o := range sorted {
+	lines := make([]string, 0, len(s))
+	for _, o := range s {
 		line := "  " + o.Name + "=<" + typeHelp[o.Type] + ">"
 		if o.Help != "" {
 			line += strings.Repeat(" ", max(0, helpColumn-len(line))) + " - " + o.Help
 		}
-		if o.Default != "" {
-			line += " (default: " + o.Default + ")"
-		}
-		b.WriteString(line + "\n")
+		lines = append(lines, line+"\n")
 	}
-	return b.String()
+	// The lines are sorted, not the names: "encrypt.format" comes before "encrypt" there, because of its "=".
+	slices.Sort(lines)
+	return b.String() + strings.Join(lines, "")
 }
 
 // HasHelp says whether list asks for help: an element that is "help" or "?" alone.
 func HasHelp(list string) bool {
-	for _, e := range elements(list) {
-		if e.flag && (e.name == "help" || e.name == "?") {
+	for e := range qobj.Opts(list, "") {
+		if e.Flag && (e.Name == "help" || e.Name == "?") {
 			return true
 		}
 	}
 	return false
 }
 
-// IsValidList says whether list may be joined with other lists by commas: no element is empty or begins with a comma,
-// and no comma ends it.
+// IsValidList says whether list may be joined with other lists by commas: it is not empty, no element is empty or
+// begins with a comma, and no comma ends it.
 func IsValidList(list string) bool {
+	if list == "" {
+		return false
+	}
 	for rest := list; rest != ""; {
 		var value string
-		value, rest = cutValue(rest)
+		value, rest = qobj.CutValue(rest)
 		if value == "" || value[0] == ',' || rest == "," {
 			return false
 		}

@@ -9,50 +9,72 @@ import (
 )
 
 // ParseSize reads a size in bytes: decimal digits, an optional fraction (which needs a suffix), and an optional suffix
-// b, k, M, G, T, P or E in either case, powers of 1024; or a hexadecimal number after 0x. Leading spaces are passed
-// over. The error is syscall.ERANGE for a number of 2^64 or more, and syscall.EINVAL for what is no size.
+// B, K, M, G, T, P or E in either case, powers of 1024; or a hexadecimal integer after 0x, without suffix. Leading
+// white space and a plus sign are passed over. The error wraps syscall.ERANGE for a number below 0 or of 2^64 or more,
+// and syscall.EINVAL for what is no size, or has something after it.
 func ParseSize(s string) (uint64, error) {
-	s = strings.TrimLeft(s, " \t\n\v\f\r")
-	if hex, ok := hexDigits(s); ok {
+	s = strings.TrimLeft(s, spaces)
+	negative := strings.HasPrefix(s, "-")
+	if negative || strings.HasPrefix(s, "+") {
+		s = s[1:]
+	}
+	if hex, ok := hexDigits(s); ok && !negative {
 		return parseHex(hex)
 	}
-	s = strings.TrimPrefix(s, "+")
 	whole := digits(s)
 	rest := s[len(whole):]
-	var fraction float64
-	if strings.HasPrefix(rest, ".") {
-		f := digits(rest[1:])
-		if whole == "" && f == "" {
-			return 0, syscall.EINVAL
-		}
-		fraction, _ = strconv.ParseFloat("0."+f+"0", 64)
-		rest = rest[1+len(f):]
-	} else if whole == "" {
-		return 0, syscall.EINVAL
-	}
-	shift := 0
-	if rest != "" {
-		power := strings.IndexByte("BKMGTPE", rest[0]&^0x20)
-		if power < 0 || len(rest) > 1 {
-			return 0, syscall.EINVAL
-		}
-		shift = 10 * power
-	}
-	if fraction != 0 && shift == 0 {
-		return 0, syscall.EINVAL
-	}
-	n := uint64(0)
+	n, err := uint64(0), error(nil)
 	if whole != "" {
-		var err error
-		if n, err = strconv.ParseUint(whole, 10, 64); err != nil {
-			return 0, syscall.ERANGE
-		}
+		n, err = strconv.ParseUint(whole, 10, 64)
 	}
-	return scale(n, fraction, shift)
+	switch {
+	case (negative || err != nil) && whole != "" && rest == "":
+		return 0, syscall.ERANGE
+	case negative || err != nil:
+		return 0, syscall.EINVAL
+	}
+	tail, hasFraction := strings.CutPrefix(rest, ".")
+	if hasFraction {
+		rest = tail[len(digits(tail)):]
+		tail = digits(tail)
+	}
+	if whole == "" && (!hasFraction || tail == "") {
+		return 0, syscall.EINVAL
+	}
+	shift, ok := suffix(rest)
+	if !ok {
+		return 0, syscall.EINVAL
+	}
+	if !hasFraction {
+		tail = ""
+	}
+	return scale(n, parseFraction(tail), shift)
 }
 
-// scale computes (n + fraction) << shift, rounding the fraction's part to the nearest byte.
+// suffix reads a unit as the power of two that it multiplies by; "" is a byte.
+func suffix(s string) (shift int, ok bool) {
+	if s == "" {
+		return 0, true
+	}
+	power := strings.IndexByte("BKMGTPEbkmgtpe", s[0])
+	return power % 7 * 10, power >= 0 && len(s) == 1
+}
+
+// parseFraction reads the digits behind a point. The result may be 1, by rounding, and is never 0 when a digit is not.
+func parseFraction(digits string) float64 {
+	f, _ := strconv.ParseFloat("0."+digits+"0", 64)
+	if f == 0 && strings.Trim(digits, "0") != "" {
+		return math.SmallestNonzeroFloat64
+	}
+	return f
+}
+
+// scale computes (n + fraction) << shift, rounding the fraction's part to the nearest byte. A fraction of a byte is
+// an error however small it is.
 func scale(n uint64, fraction float64, shift int) (uint64, error) {
+	if shift == 0 && fraction > 0 && fraction < 1 {
+		return 0, syscall.EINVAL
+	}
 	high, low := bits.Mul64(n, 1<<shift)
 	low, carry := bits.Add64(low, uint64(math.Floor(fraction*float64(uint64(1)<<shift)+0.5)), 0)
 	if high+carry != 0 {
@@ -60,6 +82,9 @@ func scale(n uint64, fraction float64, shift int) (uint64, error) {
 	}
 	return low, nil
 }
+
+// spaces are the bytes that C's isspace knows in the C locale.
+const spaces = " \t\n\v\f\r"
 
 func digits(s string) string {
 	n := 0
@@ -83,23 +108,20 @@ func parseHex(s string) (uint64, error) {
 
 // parseBase reads s as an unsigned number with nothing around it; base is 8, 10 or 16.
 func parseBase(s string, base int) (uint64, error) {
-	if s == "" || strings.ContainsAny(s, "+-_") {
+	if s == "" || strings.Trim(s, "0123456789abcdefABCDEF"[:base+base/16*6]) != "" {
 		return 0, syscall.EINVAL
 	}
 	n, err := strconv.ParseUint(s, base, 64)
-	if err == nil {
-		return n, nil
-	}
-	if err.(*strconv.NumError).Err == strconv.ErrRange {
+	if err != nil {
 		return 0, syscall.ERANGE
 	}
-	return 0, syscall.EINVAL
+	return n, nil
 }
 
 // parseUint reads an unsigned number as C's strtoull with base 0: decimal, octal after 0, hexadecimal after 0x, with
 // leading spaces and a sign; a negative number counts modulo 2^64.
 func parseUint(s string) (uint64, error) {
-	s = strings.TrimLeft(s, " \t\n\v\f\r")
+	s = strings.TrimLeft(s, spaces)
 	negative := strings.HasPrefix(s, "-")
 	if negative || strings.HasPrefix(s, "+") {
 		s = s[1:]

@@ -29,11 +29,11 @@ type given struct {
 // name=on and "noname" name=off.
 func (s Schema) Parse(list string) (*Values, error) {
 	v := &Values{schema: s}
-	for _, e := range elements(list) {
-		if e.name == "id" {
-			continue
+	for e := range qobj.Opts(list, "") {
+		if e.Name == "id" {
+			continue // names an object in QEMU, and is taken without use here as there
 		}
-		if err := v.Set(s, e.name, e.value); err != nil {
+		if err := v.Set(s, e.Name, e.Value); err != nil {
 			return nil, err
 		}
 	}

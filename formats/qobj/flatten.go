@@ -9,25 +9,33 @@ import (
 )
 
 // Flatten replaces nested dictionaries and lists by dotted keys: {"a": {"b": 1}, "c": [2]} becomes
-// {"a.b": 1, "c.0": 2}. Empty dictionaries and lists vanish. A flattened key replaces an equal one that is there.
+// {"a.b": 1, "c.0": 2}. Empty dictionaries and lists have nothing to flatten and stay as values. A flattened key
+// replaces an equal one that is there.
 func (d *Dict) Flatten() {
 	for k, v := range d.All() {
 		if nested(v) {
-			flattenInto(d, k, v)
 			d.Delete(k)
+			flattenInto(d, k, v)
 		}
 	}
 }
 
+// nested says whether v has values within.
 func nested(v any) bool {
-	switch v.(type) {
-	case *Dict, List:
-		return true
+	switch v := v.(type) {
+	case *Dict:
+		return v.Len() > 0
+	case List:
+		return len(v) > 0
 	}
 	return false
 }
 
 func flattenInto(target *Dict, prefix string, v any) {
+	if !nested(v) {
+		target.Set(prefix, v)
+		return
+	}
 	switch v := v.(type) {
 	case *Dict:
 		for k, inner := range v.All() {
@@ -37,8 +45,6 @@ func flattenInto(target *Dict, prefix string, v any) {
 		for i, inner := range v {
 			flattenInto(target, prefix+"."+strconv.Itoa(i), inner)
 		}
-	default:
-		target.Set(prefix, v)
 	}
 }
 
@@ -63,7 +69,7 @@ func Crumple(d *Dict) (any, error) {
 		return nil, err
 	}
 	for k, v := range two.All() {
-		if child, ok := v.(*Dict); ok {
+		if child, ok := v.(*Dict); ok && nested(v) {
 			c, err := Crumple(child)
 			if err != nil {
 				return nil, err
@@ -82,24 +88,22 @@ func splitLevel(d *Dict) (*Dict, error) {
 	two := NewDict()
 	for k, v := range d.All() {
 		if nested(v) {
-			return nil, qerr.New(syscall.EINVAL, "Value %s is not a scalar", k)
+			return nil, qerr.New(syscall.EINVAL, "Value %s is not flat", k)
 		}
 		first, rest, split := cutKey(k)
 		old, had := two.Get(first)
 		child, isDict := old.(*Dict)
 		switch {
-		case split && !had:
+		case had && !(isDict && split):
+			return nil, qerr.New(syscall.EINVAL, "Cannot mix scalar and non-scalar keys")
+		case !split:
+			two.Set(first, cloneValue(v))
+		case !had:
 			child = NewDict()
 			two.Set(first, child)
 			fallthrough
-		case split && isDict:
-			child.Set(rest, v)
-		case split:
-			return nil, qerr.New(syscall.EINVAL, "Key %s prefix is already set as a scalar", first)
-		case had:
-			return nil, qerr.New(syscall.EINVAL, "Key %s prefix is already set as a dict", first)
 		default:
-			two.Set(first, v)
+			child.Set(rest, v)
 		}
 	}
 	return two, nil
@@ -125,12 +129,12 @@ func listIfNumbered(d *Dict) (any, error) {
 	numbers, highest := 0, int64(-1)
 	for i, k := range d.Keys() {
 		n, err := strconv.ParseInt(k, 10, 64)
-		if (err == nil) != (numbers == i) {
-			return nil, qerr.New(syscall.EINVAL, "Cannot mix list and non-list keys")
-		}
 		if err == nil {
 			numbers++
 			highest = max(highest, n)
+		}
+		if numbers != 0 && numbers != i+1 {
+			return nil, qerr.New(syscall.EINVAL, "Cannot mix list and non-list keys")
 		}
 	}
 	if int64(numbers) != highest+1 {

@@ -16,23 +16,32 @@ const fragmentMax = 127
 // lists, all values are strings, and a comma within a value is doubled. A first element without "=" is the value of
 // impliedKey, unless that is "".
 func ParseKeyval(s, impliedKey string) (*Dict, error) {
-	d := NewDict()
-	for s != "" {
-		rest, err := keyvalOne(d, s, impliedKey)
-		if err != nil {
-			return nil, err
+	d, _, err := parseKeyval(s, impliedKey, false)
+	return d, err
+}
+
+// ParseKeyvalHelp is ParseKeyval for lists that may ask for help: an element that is "help" or "?" alone is taken out
+// and reported.
+func ParseKeyvalHelp(s, impliedKey string) (d *Dict, help bool, err error) {
+	return parseKeyval(s, impliedKey, true)
+}
+
+func parseKeyval(s, impliedKey string, wantHelp bool) (d *Dict, help bool, err error) {
+	d = NewDict()
+	for ; s != ""; impliedKey = "" {
+		if word, rest, _ := strings.Cut(s, ","); wantHelp && (word == "help" || word == "?") {
+			help, s = true, rest
+			continue
 		}
-		s, impliedKey = rest, ""
+		if s, err = keyvalOne(d, s, impliedKey); err != nil {
+			return nil, false, err
+		}
 	}
-	v, err := listify(d, "")
-	if err != nil {
-		return nil, err
+	// The first part of a key is never a number, so that the top stays a dictionary.
+	if _, err := listify(d, ""); err != nil {
+		return nil, false, err
 	}
-	top, ok := v.(*Dict)
-	if !ok {
-		return nil, qerr.New(syscall.EINVAL, "Parameters '*' used inconsistently")
-	}
-	return top, nil
+	return d, help, nil
 }
 
 // keyvalOne reads one element from the front of s into d and returns what follows its comma.
@@ -46,26 +55,28 @@ func keyvalOne(d *Dict, s, impliedKey string) (string, error) {
 	if implied {
 		key = impliedKey
 	}
-	parts, err := fragments(key)
-	if err != nil {
-		return "", err
-	}
+	// A wrong part is told only after the parts before it were found consistent.
+	parts, wrong := fragments(key)
 	cur, at := d, 0
-	for _, p := range parts[:len(parts)-1] {
+	for _, p := range parts[:max(0, len(parts)-1)] {
 		at += len(p)
+		var err error
 		if cur, err = descend(cur, p, key[:at]); err != nil {
 			return "", err
 		}
 		at++
 	}
-	rest := s
-	if !implied {
-		if !hasValue {
-			return "", qerr.New(syscall.EINVAL, "Expected '=' after parameter '%s'", key)
-		}
-		rest = s[n+1:]
+	if wrong != nil {
+		return "", wrong
 	}
-	value, rest := cutValue(rest)
+	if !implied && !hasValue {
+		return "", qerr.New(syscall.EINVAL, "Expected '=' after parameter '%s'", key)
+	}
+	// The value of an implied key ends at the first comma: a doubled one does not stand for itself there.
+	value, rest := s[:n], s[n:]
+	if hasValue {
+		value, rest = CutValue(s[n+1:])
+	}
 	last := parts[len(parts)-1]
 	if old, ok := cur.Get(last); ok {
 		if _, isString := old.(string); !isString {
@@ -94,41 +105,32 @@ func descend(cur *Dict, part, upTo string) (*Dict, error) {
 	return next, nil
 }
 
-// fragments splits and checks a dotted key: the first part is a QAPI name, later ones a name or a number.
-func fragments(key string) ([]string, error) {
-	parts := strings.Split(key, ".")
-	for i, at := 0, 0; i < len(parts); i++ {
-		// A name may contain dots when it begins with a reversed domain ("__org.example_name").
-		n := 0
-		if i > 0 {
-			n = leadingDigits(key[at:])
+// fragments splits and checks a dotted key: the first part is a QAPI name, later ones a name or a number. With an
+// error it returns the parts before the wrong one.
+func fragments(key string) (parts []string, err error) {
+	for at := 0; ; {
+		rest, n := key[at:], 0
+		if at > 0 {
+			n = leadingDigits(rest)
 		}
 		if n == 0 {
-			n = qapiName(key[at:])
+			n = qapiName(rest)
 		}
-		end := at + n
-		if n == 0 || end < len(key) && key[end] != '.' {
-			return nil, qerr.New(syscall.EINVAL, "Invalid parameter '%s'", key)
+		last := n == len(rest)
+		switch {
+		case n == 0 || !last && rest[n] != '.':
+			return parts, qerr.New(syscall.EINVAL, "Invalid parameter '%s'", key)
+		case n > fragmentMax && at == 0 && last:
+			return parts, qerr.New(syscall.EINVAL, "Parameter '%s' is too long", rest[:n])
+		case n > fragmentMax:
+			return parts, qerr.New(syscall.EINVAL, "Parameter fragment '%s' is too long", rest[:n])
 		}
-		if n > fragmentMax {
-			what := " fragment"
-			if i == 0 && end == len(key) {
-				what = ""
-			}
-			return nil, qerr.New(syscall.EINVAL, "Parameter%s '%s' is too long", what, key[at:end])
+		parts = append(parts, rest[:n])
+		if last {
+			return parts, nil
 		}
-		rest := ""
-		if end < len(key) {
-			rest = key[end+1:]
-		}
-		parts[i] = key[at:end]
-		parts = parts[:i+1]
-		if end < len(key) {
-			parts = append(parts, rest)
-		}
-		at = end + 1
+		at += n + 1
 	}
-	return parts, nil
 }
 
 func leadingDigits(s string) int {
@@ -166,9 +168,9 @@ func qapiName(s string) int {
 	return at
 }
 
-// cutValue returns the value at the front of s with its doubled commas undone, and what follows it from its single
+// CutValue returns the value at the front of s with its doubled commas undone, and what follows it from its single
 // comma on.
-func cutValue(s string) (value, rest string) {
+func CutValue(s string) (value, rest string) {
 	var b strings.Builder
 	for {
 		n := strings.IndexByte(s, ',')

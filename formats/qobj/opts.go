@@ -1,6 +1,7 @@
 package qobj
 
 import (
+	"iter"
 	"strings"
 	"syscall"
 
@@ -46,7 +47,7 @@ type Opt struct {
 }
 
 // Opts iterates over the elements of a flat option list, with the rules given at FromOptsString.
-func Opts(s, implied string) func(yield func(Opt) bool) {
+func Opts(s, implied string) iter.Seq[Opt] {
 	return func(yield func(Opt) bool) {
 		for first := implied; s != ""; first = "" {
 			var e Opt
@@ -66,10 +67,10 @@ func cutOpt(s, implied string) (e Opt, rest string) {
 	switch {
 	case n < len(s) && s[n] == '=':
 		e.Name = s[:n]
-		e.Value, rest = cutValue(s[n+1:])
+		e.Value, rest = CutValue(s[n+1:])
 	case implied != "":
 		e.Name = implied
-		e.Value, rest = cutValue(s)
+		e.Value, rest = CutValue(s)
 	default:
 		e = Opt{Name: s[:n], Value: "on", Flag: true}
 		if name, ok := strings.CutPrefix(e.Name, "no"); ok {
@@ -78,6 +79,25 @@ func cutOpt(s, implied string) (e Opt, rest string) {
 		rest = s[n:]
 	}
 	return e, strings.TrimPrefix(rest, ",")
+}
+
+// FlagWarnings returns one warning, with its hint, for each element of the list that sets a flag without "=", in
+// order. Help requests are not warned of.
+func FlagWarnings(s, implied string) []error {
+	var all []error
+	for e := range Opts(s, implied) {
+		written := e.Name
+		if e.Value == "off" {
+			written = "no" + e.Name
+		}
+		if !e.Flag || written == "help" || written == "?" {
+			continue
+		}
+		all = append(all, qerr.WithHint(
+			qerr.New(0, "short-form boolean option '%s' deprecated", written),
+			"Please use "+e.Name+"="+e.Value+" instead\n"))
+	}
+	return all
 }
 
 // WellFormedID says whether id may name an object: a letter, then letters, digits, "-", "." and "_".

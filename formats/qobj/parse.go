@@ -214,13 +214,17 @@ func number(t token) (any, error) {
 	return f, nil
 }
 
+// nulBytes is how \u0000 is kept in a string: the two-byte form that C's strings can hold. AppendJSON turns it back.
+const nulBytes = "\xc0\x80"
+
 var escapes = map[byte]byte{
 	'"': '"', '\'': '\'', '\\': '\\', '/': '/', 'b': '\b', 'f': '\f', 'n': '\n', 'r': '\r', 't': '\t',
 }
 
 func unquote(s string) (any, error) {
 	var b strings.Builder
-	for s = s[1 : len(s)-1]; s != ""; {
+	// The closing quote stays: a cut-off \u names it in its error. It cannot come earlier, it would be escaped.
+	for s = s[1:]; len(s) > 1; {
 		if s[0] != '\\' {
 			cp, n := decode(s)
 			if cp < 0 {
@@ -243,7 +247,11 @@ func unquote(s string) (any, error) {
 		if err != nil {
 			return nil, err
 		}
-		b.WriteRune(cp)
+		if cp == 0 {
+			b.WriteString(nulBytes)
+		} else {
+			b.WriteRune(cp)
+		}
 		s = s[n:]
 	}
 	return b.String(), nil
@@ -253,7 +261,7 @@ func unquote(s string) (any, error) {
 func unicodeEscape(s string) (cp rune, n int, err error) {
 	cp, ok := hex4(s[2:])
 	if !ok {
-		return 0, 0, parseError("invalid hex escape sequence in string")
+		return 0, 0, parseError("%s is not a valid Unicode character", s[:min(6, len(s))])
 	}
 	n = 6
 	if cp&^0x3ff == 0xd800 && strings.HasPrefix(s[n:], `\u`) {
@@ -262,8 +270,8 @@ func unicodeEscape(s string) (cp rune, n int, err error) {
 			n += 6
 		}
 	}
-	if cp == 0 || !validRune(cp) {
-		return 0, 0, parseError(`\%s is not a valid Unicode character`, s[1:n])
+	if !validRune(cp) {
+		return 0, 0, parseError("%s is not a valid Unicode character", s[:n])
 	}
 	return cp, n, nil
 }
