@@ -82,7 +82,7 @@ func (s Schema) HelpText(title string) string {
 // HasHelp says whether list asks for help: an element that is "help" or "?" alone.
 func HasHelp(list string) bool {
 	for e := range qobj.Opts(list, "") {
-		if e.Flag && (e.Name == "help" || e.Name == "?") {
+		if e.IsHelp() {
 			return true
 		}
 	}

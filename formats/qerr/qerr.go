@@ -102,7 +102,7 @@ func Text(err error) string {
 	case syscall.Errno:
 		return Strerror(e)
 	case *fs.PathError, *os.LinkError, *os.SyscallError:
-		if n := Of(err); n != 0 {
+		if n := known(err); n != 0 {
 			return Strerror(n)
 		}
 	}
@@ -134,6 +134,14 @@ func Of(err error) syscall.Errno {
 	if err == nil {
 		return 0
 	}
+	if n := known(err); n != 0 {
+		return n
+	}
+	return syscall.EIO
+}
+
+// known is Of without its last resort.
+func known(err error) syscall.Errno {
 	if n := carried(err); n != 0 {
 		return n
 	}
@@ -142,7 +150,7 @@ func Of(err error) syscall.Errno {
 			return s.errno
 		}
 	}
-	return syscall.EIO
+	return 0
 }
 
 // carried finds the outermost errno in err's tree, depth first as errors.As goes, passing over Errors that carry none.

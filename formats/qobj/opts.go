@@ -46,6 +46,9 @@ type Opt struct {
 	Flag bool
 }
 
+// IsHelp says whether the element is "help" or "?" alone.
+func (o Opt) IsHelp() bool { return o.Flag && o.Value == "on" && (o.Name == "help" || o.Name == "?") }
+
 // Opts iterates over the elements of a flat option list, with the rules given at FromOptsString.
 func Opts(s, implied string) iter.Seq[Opt] {
 	return func(yield func(Opt) bool) {
@@ -86,12 +89,12 @@ func cutOpt(s, implied string) (e Opt, rest string) {
 func FlagWarnings(s, implied string) []error {
 	var all []error
 	for e := range Opts(s, implied) {
+		if !e.Flag || e.IsHelp() {
+			continue
+		}
 		written := e.Name
 		if e.Value == "off" {
 			written = "no" + e.Name
-		}
-		if !e.Flag || written == "help" || written == "?" {
-			continue
 		}
 		all = append(all, qerr.WithHint(
 			qerr.New(0, "short-form boolean option '%s' deprecated", written),
