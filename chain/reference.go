@@ -14,7 +14,7 @@ import (
 // below always let them through.
 func inherit(f formats.OpenFlags) formats.OpenFlags {
 	f |= formats.Unmap | formats.AutoReadOnly
-	return f &^ (formats.NoBacking | formats.Probed)
+	return f &^ (formats.NoBacking | formats.Probed | formats.WriteThrough)
 }
 
 // openPrimary opens the "file" child; without one the driver's Open, or the probe, says what is missing.

@@ -56,8 +56,16 @@ func (n *Node) WriteAt(ctx context.Context, p []byte, off int64, f formats.Write
 	if err := n.enterWrite(ctx, off, int64(len(p))); err != nil {
 		return err
 	}
-	defer n.leaveWrite()
-	return n.write(ctx, p, off, f)
+	return n.writeThrough(ctx, n.write(ctx, p, off, f))
+}
+
+// writeThrough ends a change that enterWrite began, and flushes it where the node is to do so after each.
+func (n *Node) writeThrough(ctx context.Context, err error) error {
+	n.leaveWrite()
+	if err == nil && n.flags.Has(formats.WriteThrough) {
+		return n.Flush(ctx)
+	}
+	return err
 }
 
 func (n *Node) write(ctx context.Context, p []byte, off int64, f formats.WriteFlags) error {
@@ -154,8 +162,7 @@ func (n *Node) WriteCompressed(ctx context.Context, p []byte, off int64) error {
 	if err := n.enterWrite(ctx, off, int64(len(p))); err != nil {
 		return err
 	}
-	defer n.leaveWrite()
-	return c.WriteCompressed(ctx, p, off)
+	return n.writeThrough(ctx, c.WriteCompressed(ctx, p, off))
 }
 
 // isZero reports whether p, which is not empty, holds only zeroes.

@@ -20,17 +20,17 @@ func (n *Node) WriteZeroes(ctx context.Context, off, length int64, f formats.Wri
 	if err := n.enterWrite(ctx, off, length); err != nil {
 		return err
 	}
-	defer n.leaveWrite()
 	if n.writer == nil {
+		n.leaveWrite()
 		return qerr.New(syscall.ENOTSUP, "driver '%s' cannot write", n.drv.Name)
 	}
 	if !n.flags.Has(formats.Unmap) {
 		f &^= formats.MayUnmap
 	}
 	l := n.Limits()
-	return pieces(off, length, max(l.ZeroAlign, l.Align), l.MaxTransfer, func(off, length int64) error {
+	return n.writeThrough(ctx, pieces(off, length, max(l.ZeroAlign, l.Align), l.MaxTransfer, func(off, length int64) error {
 		return n.zero(ctx, off, length, f, l)
-	})
+	}))
 }
 
 // zero handles one piece: the driver's own way where it can, written zeroes otherwise.

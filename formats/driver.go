@@ -99,6 +99,9 @@ const (
 	AutoReadOnly
 	// NoShare keeps the file to this process while it is created (QEMU's BDRV_O_NO_SHARE).
 	NoShare
+	// WriteThrough flushes after each write (cache modes writethrough and directsync). It holds for the node that the
+	// user opens, not for its children.
+	WriteThrough
 )
 
 // Has reports whether all flags of g are set.

@@ -1,0 +1,43 @@
+package tools
+
+import "sync"
+
+// minSkip is how many percent a meter must move before it is shown again.
+const minSkip = 1
+
+// Meter tells how far a job is, in percent, at the steps at which qemu-img prints its progress. A nil Meter is silent.
+// Its methods may be called concurrently.
+type Meter struct {
+	// Show is called with the percentage whenever it moved by more than one, and at 0 and 100.
+	Show func(percent float32)
+	// Tick, if not nil, is called at every advance, for progress on request (SIGUSR1).
+	Tick func(percent float32)
+
+	mu            sync.Mutex
+	current, last float32
+}
+
+// Advance moves the meter. With share 0, delta is the new percentage; otherwise the meter advances by delta percent of
+// share percent of the whole.
+func (m *Meter) Advance(delta float32, share int) {
+	if m == nil {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	at := delta
+	if share != 0 {
+		at = m.current + delta/100*float32(share)
+	}
+	at = min(at, 100)
+	m.current = at
+	if m.Tick != nil {
+		m.Tick(at)
+	}
+	if at > m.last+minSkip || at < m.last-minSkip || at == 0 || at == 100 {
+		m.last = at
+		if m.Show != nil {
+			m.Show(at)
+		}
+	}
+}
