@@ -118,9 +118,9 @@ func parseBase(s string, base int) (uint64, error) {
 	return n, nil
 }
 
-// parseUint reads an unsigned number as C's strtoull with base 0: decimal, octal after 0, hexadecimal after 0x, with
+// ParseUint reads an unsigned number as C's strtoull with base 0: decimal, octal after 0, hexadecimal after 0x, with
 // leading spaces and a sign; a negative number counts modulo 2^64.
-func parseUint(s string) (uint64, error) {
+func ParseUint(s string) (uint64, error) {
 	s = strings.TrimLeft(s, spaces)
 	negative := strings.HasPrefix(s, "-")
 	if negative || strings.HasPrefix(s, "+") {

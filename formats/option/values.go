@@ -94,7 +94,7 @@ func parseBool(name, value string) (bool, error) {
 }
 
 func parseNumber(name, value string) (uint64, error) {
-	n, err := parseUint(value)
+	n, err := ParseUint(value)
 	switch {
 	case errors.Is(err, syscall.ERANGE):
 		return 0, qerr.New(syscall.EINVAL, "Value '%s' is too large for parameter '%s'", value, name)

@@ -1,0 +1,60 @@
+package main
+
+import (
+	"context"
+
+	"platter/tools"
+)
+
+// compareArgs is what the command line of compare says.
+type compareArgs struct {
+	First, Second tools.Source
+	Strict        bool
+	Progress      bool
+	Quiet         bool
+}
+
+// compareError is the exit status of compare when it could not compare: 1 means that the images differ.
+const compareError = 2
+
+func parseCompare(p *parser) (verbRun, error) {
+	a, mode := compareArgs{}, "writeback"
+	for p.next() {
+		switch p.key {
+		case "quiet":
+			a.Quiet = true
+		case "progress":
+			a.Progress = true
+		case "a-format":
+			a.First.Format = p.value
+		case "b-format":
+			a.Second.Format = p.value
+		case "image-opts":
+			a.First.ImageOpts, a.Second.ImageOpts = true, true
+		case "strict":
+			a.Strict = true
+		case "cache":
+			mode = p.value
+		case "force-share":
+			a.First.ForceShare, a.Second.ForceShare = true, true
+		case "object":
+			p.object(compareError)
+		}
+	}
+	if p.err != nil {
+		return nil, p.err
+	}
+	if len(p.args) != 2 {
+		return nil, p.usage("Expecting two image file names")
+	}
+	a.First.Filename, a.Second.Filename = p.args[0], p.args[1]
+	a.Progress = a.Progress && !a.Quiet
+	a.First.Cache = p.cacheMode(mode, "source cache")
+	a.Second.Cache = a.First.Cache
+	if p.err != nil {
+		return nil, exitCode(compareError)
+	}
+	return &a, nil
+}
+
+func (a *compareArgs) run(ctx context.Context, e *env) int { return e.notYet("compare") }

@@ -1,0 +1,84 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"path/filepath"
+	"strings"
+
+	"platter/chain"
+	"platter/formats"
+	"platter/formats/all"
+	"platter/formats/qerr"
+	"platter/tools"
+)
+
+// env is the world as verbs see it.
+type env struct {
+	stock   bool   // called as qemu-img
+	program string // name in messages: the base name of argv[0]
+	argv0   string // argv[0] as given; getopt's messages and "Try …" lines show it
+	version string
+	stdin   io.Reader
+	stdout  io.Writer
+	stderr  io.Writer
+	getenv  func(string) (string, bool)
+	objects objects // what --object made
+}
+
+func newEnv(argv0 string) *env {
+	e := &env{program: filepath.Base(argv0), argv0: argv0}
+	e.stock = strings.HasPrefix(e.program, "qemu-img")
+	if !e.stock {
+		e.program, e.argv0 = "platter", "platter"
+	}
+	return e
+}
+
+// exitCode ends a command whose message, if any, is already printed.
+type exitCode int
+
+func (c exitCode) Error() string { return fmt.Sprintf("exit status %d", int(c)) }
+
+// report prints an error message.
+func (e *env) report(format string, a ...any) {
+	fmt.Fprintf(e.stderr, "%s: %s\n", e.program, fmt.Sprintf(format, a...))
+}
+
+// reportError prints an error with its hint.
+func (e *env) reportError(err error) {
+	e.report("%s", qerr.Text(err))
+	io.WriteString(e.stderr, qerr.Hint(err))
+}
+
+// warn prints a warning.
+func (e *env) warn(format string, a ...any) { e.report("warning: "+format, a...) }
+
+// try prints the line that points to the help of a verb, or to the general help if verb is "".
+func (e *env) try(verb string) exitCode {
+	fmt.Fprintf(e.stderr, "Try '%s --help' for more info\n", strings.TrimSpace(e.argv0+" "+verb))
+	return 1
+}
+
+// name is what help texts call the program.
+func (e *env) name() string {
+	if e.stock {
+		return "qemu-img"
+	}
+	return "platter"
+}
+
+// tools gives what the verbs in package tools need.
+func (e *env) tools() *tools.Env {
+	return &chain.Env{
+		Registry: e.registry(),
+		Env: &formats.Env{
+			Secret: e.objects.secret,
+			Object: e.objects.object,
+			Warn:   e.warn,
+			Report: func(format string, a ...any) { fmt.Fprintf(e.stderr, format+"\n", a...) },
+		},
+	}
+}
+
+func (e *env) registry() *formats.Registry { return all.Registry() }

@@ -1,0 +1,40 @@
+package main
+
+import (
+	"strings"
+	"testing"
+
+	"platter/cmd/platter/internal/verb"
+)
+
+func TestHelpEqualsStock(t *testing.T) {
+	stock := oracle(t)
+	lines := [][]string{{"--help"}, {"-h"}, {"--version"}, {"-V", "-h"}, {"-hV"}, {"-T", "help"}}
+	for _, v := range verb.All() {
+		lines = append(lines, []string{v.Name, "--help"}, []string{v.Name, "a", "-h", "--nonsense"})
+	}
+	for _, args := range lines {
+		if want, got := ask(t, stock, t.TempDir(), nil, args...), platter("qemu-img", args...); got != want {
+			t.Errorf("%v:\n got %+v\nwant %+v", args, got, want)
+		}
+	}
+}
+
+func TestHelpUnderOwnName(t *testing.T) {
+	for _, v := range append(verb.All(), verb.Own()...) {
+		for _, args := range [][]string{{v.Name, "--help"}, {"help", v.Name}} {
+			got := platter("/usr/bin/platter", args...)
+			if got.code != 0 || got.stderr != "" || !strings.Contains(got.stdout, "  platter "+v.Name) {
+				t.Errorf("%v: %+v", args, got)
+			}
+			for _, bad := range []string{"qemu-img", "XXX", "requred", "chaing"} {
+				if strings.Contains(got.stdout, bad) {
+					t.Errorf("%v has %q:\n%s", args, bad, got.stdout)
+				}
+			}
+		}
+	}
+	if got := platter("platter", "--version"); got.stdout != "platter version 1.2.3\n" {
+		t.Errorf("%+v", got)
+	}
+}

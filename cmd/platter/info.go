@@ -1,0 +1,44 @@
+package main
+
+import (
+	"context"
+
+	"platter/tools"
+)
+
+// infoArgs is what the command line of info says.
+type infoArgs struct {
+	Source       tools.Source
+	BackingChain bool
+	JSON         bool
+}
+
+func parseInfo(p *parser) (verbRun, error) {
+	a := infoArgs{}
+	for p.next() {
+		switch p.key {
+		case "format":
+			a.Source.Format = p.value
+		case "image-opts":
+			a.Source.ImageOpts = true
+		case "backing-chain":
+			a.BackingChain = true
+		case "output":
+			a.JSON = p.json()
+		case "force-share":
+			a.Source.ForceShare = true
+		case "object":
+			p.object(1)
+		}
+	}
+	if p.err != nil {
+		return nil, p.err
+	}
+	if len(p.args) != 1 {
+		return nil, p.usage("Expecting one image file name")
+	}
+	a.Source.Filename = p.args[0]
+	return &a, nil
+}
+
+func (a *infoArgs) run(ctx context.Context, e *env) int { return e.notYet("info") }

@@ -1,0 +1,73 @@
+package main
+
+import (
+	"context"
+
+	"platter/tools"
+)
+
+// rebaseArgs is what the command line of rebase says.
+type rebaseArgs struct {
+	Source        tools.Source
+	Backing       *string // "": no backing file; nil only with Unsafe
+	BackingFormat *string
+	BackingCache  tools.Cache
+	Unsafe        bool
+	Compress      bool
+	Progress      bool
+	Quiet         bool
+}
+
+// long: one case for each option.
+func parseRebase(p *parser) (verbRun, error) {
+	a := rebaseArgs{}
+	mode, backingMode := "writeback", "writeback"
+	for p.next() {
+		switch p.key {
+		case "quiet":
+			a.Quiet = true
+		case "progress":
+			a.Progress = true
+		case "format":
+			a.Source.Format = p.value
+		case "image-opts":
+			a.Source.ImageOpts = true
+		case "cache":
+			mode = p.value
+		case "backing":
+			backing := p.value
+			a.Backing = &backing
+		case "backing-format":
+			format := p.value
+			a.BackingFormat = &format
+		case "backing-cache":
+			backingMode = p.value
+		case "backing-unsafe":
+			a.Unsafe = true
+		case "compress":
+			a.Compress = true
+		case "force-share":
+			a.Source.ForceShare = true
+		case "object":
+			p.object(1)
+		}
+	}
+	if p.err != nil {
+		return nil, p.err
+	}
+	switch {
+	case len(p.args) != 1:
+		return nil, p.usage("Expecting one image file name")
+	case !a.Unsafe && a.Backing == nil:
+		return nil, p.usage("Must specify backing file (-b) or use unsafe mode (-u)")
+	}
+	a.Source.Filename = p.args[0]
+	a.Progress = a.Progress && !a.Quiet
+	if a.Source.Cache = p.cacheMode(mode, "cache"); p.err != nil {
+		return nil, p.err
+	}
+	a.BackingCache = p.cacheMode(backingMode, "source cache")
+	return &a, p.err
+}
+
+func (a *rebaseArgs) run(ctx context.Context, e *env) int { return e.notYet("rebase") }

@@ -1,0 +1,51 @@
+package main
+
+import (
+	"context"
+
+	"platter/tools"
+)
+
+// snapshotArgs is what the command line of snapshot says.
+type snapshotArgs struct {
+	Source   tools.Source
+	Action   string // list, create, apply or delete
+	Snapshot string // name, or (apply, delete) id
+	Quiet    bool
+}
+
+func parseSnapshot(p *parser) (verbRun, error) {
+	a := snapshotArgs{}
+	for p.next() {
+		switch p.key {
+		case "quiet":
+			a.Quiet = true
+		case "format":
+			a.Source.Format = p.value
+		case "image-opts":
+			a.Source.ImageOpts = true
+		case "force-share":
+			a.Source.ForceShare = true
+		case "list", "create", "apply", "delete":
+			if a.Action != "" {
+				p.usage("Cannot mix '-l', '-a', '-c', '-d'")
+			}
+			a.Action, a.Snapshot = p.key, p.value
+		case "object":
+			p.object(1)
+		}
+	}
+	if p.err != nil {
+		return nil, p.err
+	}
+	if len(p.args) != 1 {
+		return nil, p.usage("Expecting one image file name")
+	}
+	a.Source.Filename = p.args[0]
+	if a.Action == "" {
+		a.Action = "list"
+	}
+	return &a, nil
+}
+
+func (a *snapshotArgs) run(ctx context.Context, e *env) int { return e.notYet("snapshot") }
