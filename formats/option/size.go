@@ -21,34 +21,43 @@ func ParseSize(s string) (uint64, error) {
 	if hex, ok := hexDigits(s); ok && !negative {
 		return parseHex(hex)
 	}
-	whole := digits(s)
-	rest := s[len(whole):]
-	n, err := uint64(0), error(nil)
-	if whole != "" {
-		n, err = strconv.ParseUint(whole, 10, 64)
-	}
-	switch {
-	case (negative || err != nil) && whole != "" && rest == "":
-		return 0, syscall.ERANGE
-	case negative || err != nil:
+	whole, fraction, rest := splitDecimal(s)
+	if whole == "" && fraction == "" {
 		return 0, syscall.EINVAL
 	}
-	tail, hasFraction := strings.CutPrefix(rest, ".")
-	if hasFraction {
-		rest = tail[len(digits(tail)):]
-		tail = digits(tail)
-	}
-	if whole == "" && (!hasFraction || tail == "") {
-		return 0, syscall.EINVAL
+	n, err := strconv.ParseUint("0"+whole, 10, 64)
+	if negative || err != nil {
+		return 0, outOfRange(s, whole)
 	}
 	shift, ok := suffix(rest)
 	if !ok {
 		return 0, syscall.EINVAL
 	}
-	if !hasFraction {
-		tail = ""
+	return scale(n, parseFraction(fraction), shift)
+}
+
+// splitDecimal cuts s into the digits before and behind the point, and what follows.
+func splitDecimal(s string) (whole, fraction, rest string) {
+	whole = digits(s)
+	rest = s[len(whole):]
+	if tail, ok := strings.CutPrefix(rest, "."); ok {
+		fraction = digits(tail)
+		rest = tail[len(fraction):]
 	}
-	return scale(n, parseFraction(tail), shift)
+	return whole, fraction, rest
+}
+
+// outOfRange is the error for s, a number that does not fit or is negative. QEMU tells so only if nothing follows
+// what it reads first, which is the part before the point if there is one; otherwise the text is no size at all.
+func outOfRange(s, whole string) error {
+	first := whole
+	if whole == "" {
+		first = "." + digits(s[1:])
+	}
+	if first == s {
+		return syscall.ERANGE
+	}
+	return syscall.EINVAL
 }
 
 // suffix reads a unit as the power of two that it multiplies by; "" is a byte.
