@@ -56,13 +56,13 @@ func (s Spec) Check() error {
 	case !s.Cipher.Known():
 		return qerr.New(syscall.ENOTSUP, "Algorithm '%s' not supported", string(s.Cipher))
 	case !s.Mode.Known():
-		return qerr.New(syscall.ENOTSUP, "Cipher mode %s not supported", string(s.Mode))
+		return qerr.New(syscall.ENOTSUP, "Cipher mode '%s' not supported", string(s.Mode))
 	case !s.IVGen.Known():
-		return qerr.New(syscall.ENOTSUP, "IV generator %s not supported", string(s.IVGen))
+		return qerr.New(syscall.ENOTSUP, "IV generator '%s' not supported", string(s.IVGen))
 	case s.IVGen == ESSIV && s.IVHash == "":
 		return qerr.New(syscall.EINVAL, "Missing IV generator hash specification")
 	case s.IVGen == ESSIV && !s.IVHash.Known():
-		return qerr.New(syscall.ENOTSUP, "Hash algorithm %s not supported", string(s.IVHash))
+		return qerr.New(syscall.ENOTSUP, "Hash algorithm '%s' not supported", string(s.IVHash))
 	case s.SectorSize != 0 && (s.SectorSize < 512 || s.SectorSize > batchLen || s.SectorSize&(s.SectorSize-1) != 0):
 		return qerr.New(syscall.ENOTSUP, "Encryption sector size %d is not supported", s.SectorSize)
 	}

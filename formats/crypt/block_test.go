@@ -180,10 +180,10 @@ func TestRefusals(t *testing.T) {
 		want string
 	}{
 		{Spec{"des", CBC, Plain, "", 0, 0}, "Algorithm 'des' not supported"},
-		{Spec{AES256, "gcm", Plain, "", 0, 0}, "Cipher mode gcm not supported"},
-		{Spec{AES256, CBC, "benbi", "", 0, 0}, "IV generator benbi not supported"},
+		{Spec{AES256, "gcm", Plain, "", 0, 0}, "Cipher mode 'gcm' not supported"},
+		{Spec{AES256, CBC, "benbi", "", 0, 0}, "IV generator 'benbi' not supported"},
 		{Spec{AES256, CBC, ESSIV, "", 0, 0}, "Missing IV generator hash specification"},
-		{Spec{AES256, CBC, ESSIV, "tiger", 0, 0}, "Hash algorithm tiger not supported"},
+		{Spec{AES256, CBC, ESSIV, "tiger", 0, 0}, "Hash algorithm 'tiger' not supported"},
 		{Spec{AES256, CBC, ESSIV, SHA1, 0, 0}, "No AES cipher with key size 20 available"},
 		{Spec{Serpent256, CBC, ESSIV, SHA1, 0, 0}, "No Serpent cipher with key size 20 available"},
 		{Spec{CAST5128, CBC, ESSIV, SHA256, 0, 0}, "Cipher cast5-128 not supported with essiv"},

@@ -46,7 +46,7 @@ func PBKDF2(ctx context.Context, h Hash, password, salt []byte, iterations uint3
 func Calibrate(ctx context.Context, h Hash, n int, want time.Duration) (uint64, error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	least := min(max(want/20, 4*time.Millisecond), 100*time.Millisecond)
+	least := min(max(want/20, 4*time.Millisecond), 50*time.Millisecond)
 	password, salt := make([]byte, 8), make([]byte, 32)
 	for iterations := uint32(1 << 12); ; iterations *= 2 {
 		start := threadTime()
