@@ -5,14 +5,16 @@ import (
 	"strings"
 	"syscall"
 
+	"platter/formats/crypt/secret"
 	"platter/formats/qerr"
 	"platter/formats/qobj"
 )
 
 // objects are what --object made, by id.
 type objects struct {
-	ids   []string
-	props map[string]*qobj.Dict
+	ids     []string
+	props   map[string]*qobj.Dict
+	secrets map[string][]byte // of secret and secret_keyring
 }
 
 // add makes an object. The error is an exitCode; what is wrong is already printed.
@@ -50,7 +52,23 @@ func (o *objects) make(e *env, spec string) error {
 	}
 	o.ids = append(o.ids, id)
 	o.props[id] = d
+	if !isSecret(d) {
+		return nil
+	}
+	p, err := secret.Load(d, o.secret)
+	if err != nil {
+		return err
+	}
+	if o.secrets == nil {
+		o.secrets = map[string][]byte{}
+	}
+	o.secrets[id] = p
 	return nil
+}
+
+func isSecret(d *qobj.Dict) bool {
+	kind, _ := d.String("qom-type")
+	return kind == "secret" || kind == "secret_keyring"
 }
 
 // parseObject reads the definition, JSON or key=value.
@@ -77,8 +95,14 @@ func (o *objects) secret(id string) ([]byte, error) {
 	if d == nil {
 		return nil, qerr.New(syscall.EINVAL, "No secret with id '%s'", id)
 	}
-	data, _ := d.String("data")
-	return []byte(data), nil
+	if !isSecret(d) {
+		return nil, qerr.New(syscall.EINVAL, "Object with id '%s' is not a secret", id)
+	}
+	p, ok := o.secrets[id]
+	if !ok {
+		return nil, qerr.New(syscall.EINVAL, "Secret with id '%s' has no data", id)
+	}
+	return p, nil
 }
 
 // object gives an object of another type as its properties.
