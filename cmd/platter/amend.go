@@ -51,11 +51,15 @@ func parseAmend(p *parser) (verbRun, error) {
 		return &a, nil
 	}
 	if len(p.args) != 1 {
+		p.progressFailed(a.Progress)
 		return nil, p.fail("Expecting one image file name")
 	}
 	a.Source.Filename = p.args[0]
-	a.Source.Cache = p.cacheMode(mode, "cache")
-	return &a, p.err
+	if a.Source.Cache = p.cacheMode(mode, "cache"); p.err != nil {
+		p.progressFailed(a.Progress)
+		return nil, p.err
+	}
+	return &a, nil
 }
 
 func (a *amendArgs) run(ctx context.Context, e *env) int { return e.notYet("amend") }

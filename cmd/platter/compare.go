@@ -52,6 +52,7 @@ func parseCompare(p *parser) (verbRun, error) {
 	a.First.Cache = p.cacheMode(mode, "source cache")
 	a.Second.Cache = a.First.Cache
 	if p.err != nil {
+		p.progressFailed(a.Progress)
 		return nil, exitCode(compareError)
 	}
 	return &a, nil

@@ -137,12 +137,12 @@ func (a *convertArgs) contradiction(p *parser) error {
 		return p.fail("Cannot enable copy offloading when -S is used")
 	case a.Salvage && a.CopyRange:
 		return p.fail("Cannot use copy offloading in salvaging mode")
+	case a.SkipBroken && !a.Bitmaps:
+		return p.fail("Use of --skip-broken-bitmaps requires --bitmaps")
 	case a.TargetImageOpts && !a.NoCreate:
 		return p.fail("--target-image-opts requires use of -n flag")
 	case a.NoCreate && a.Options != "":
 		return p.fail("-o has no effect when skipping image creation")
-	case a.SkipBroken && !a.Bitmaps:
-		return p.fail("Use of --skip-broken-bitmaps requires --bitmaps")
 	case a.TargetIsZero && !a.NoCreate:
 		return p.fail("--target-is-zero requires use of -n flag")
 	}

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"platter/chain"
+	"platter/cmd/platter/internal/object"
+	"platter/cmd/platter/internal/progress"
 	"platter/formats"
 	"platter/formats/all"
 	"platter/formats/qerr"
@@ -23,7 +25,10 @@ type env struct {
 	stdout  io.Writer
 	stderr  io.Writer
 	getenv  func(string) (string, bool)
-	objects objects // what --object made
+	objects object.Set
+
+	traceFile    string // of -T file=
+	hasTraceFile bool
 }
 
 func newEnv(argv0 string) *env {
@@ -73,8 +78,8 @@ func (e *env) tools() *tools.Env {
 	return &chain.Env{
 		Registry: e.registry(),
 		Env: &formats.Env{
-			Secret: e.objects.secret,
-			Object: e.objects.object,
+			Secret: e.objects.Secret,
+			Object: e.objects.Object,
 			Warn:   e.warn,
 			Report: func(format string, a ...any) { fmt.Fprintf(e.stderr, format+"\n", a...) },
 		},
@@ -82,3 +87,21 @@ func (e *env) tools() *tools.Env {
 }
 
 func (e *env) registry() *formats.Registry { return all.Registry() }
+
+// progress begins to show how far a verb is; on is -p without -q. The caller ends it with End, also after a failure.
+func (e *env) progress(on, quiet bool) *progress.Progress {
+	switch {
+	case !e.stock && !quiet && progress.IsTerminal(e.stderr):
+		return progress.Bar(e.stderr)
+	case on:
+		return progress.Line(e.stdout)
+	}
+	return progress.OnRequest(e.stderr)
+}
+
+// progressFailed ends the progress line of a verb that fails after stock has begun it.
+func (e *env) progressFailed(on bool) {
+	if on && e.stock {
+		progress.EndLine(e.stdout)
+	}
+}

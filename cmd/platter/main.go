@@ -65,6 +65,9 @@ func (e *env) main(ctx context.Context, args []string) int {
 	if err != nil {
 		return exitStatus(err)
 	}
+	if err := e.makeTraceFile(); err != nil {
+		return exitStatus(err)
+	}
 	if verb.Find(args[0]) == nil {
 		return e.dispatchOwn(ctx, args[0], args[1:])
 	}

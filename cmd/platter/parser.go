@@ -132,11 +132,14 @@ func (p *parser) json() bool {
 
 // object does what --object asks for. code is the exit status if it cannot.
 func (p *parser) object(code exitCode) {
-	if err := p.objects.add(p.env, p.value); err != nil {
-		p.err = err
-		if c, ok := err.(exitCode); ok && c != 0 {
-			p.err = code
-		}
+	help, err := p.objects.Add(p.value)
+	switch {
+	case err != nil:
+		p.reportError(err)
+		p.err = code
+	case help != "":
+		io.WriteString(p.stdout, help)
+		p.err = exitCode(0)
 	}
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 
+	"platter/cmd/platter/internal/progress"
 	"platter/tools"
 )
 
@@ -63,10 +64,14 @@ func parseRebase(p *parser) (verbRun, error) {
 	}
 	a.Source.Filename = p.args[0]
 	a.Progress = a.Progress && !a.Quiet
-	if a.Source.Cache = p.cacheMode(mode, "cache"); p.err != nil {
-		return nil, p.err
+	a.Source.Cache = p.cacheMode(mode, "cache")
+	if p.err == nil {
+		a.BackingCache = p.cacheMode(backingMode, "source cache")
 	}
-	a.BackingCache = p.cacheMode(backingMode, "source cache")
+	if p.err != nil && a.Progress && p.stock {
+		progress.Show(p.stdout, 0)
+		progress.EndLine(p.stdout)
+	}
 	return &a, p.err
 }
 

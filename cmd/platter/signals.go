@@ -11,9 +11,10 @@ import (
 // exits with status 1. Whoever is in too much of a hurry sends the signal again: it then has its usual effect. stop ends
 // the watching.
 //
-// SIGPIPE stays as Go has it: a write to a closed standard output ends the program, as it ends qemu-img.
+// SIGPIPE is ignored, as in qemu-img: a reader that goes away (| head) does not stop a verb halfway through an image.
 func withSignals(parent context.Context) (ctx context.Context, stop func()) {
 	ctx, cancel := context.WithCancel(parent)
+	signal.Ignore(syscall.SIGPIPE)
 	caught := make(chan os.Signal, 1)
 	signal.Notify(caught, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	go func() {

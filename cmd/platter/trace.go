@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 
 	"platter/formats/option"
@@ -22,32 +23,40 @@ var traceNames = []string{"enable", "events", "file"}
 
 // trace reads the value of -T.
 func (e *env) trace(list string) error {
-	enable, events := "", ""
+	enable, events, given := "", "", false
 	e.warnFlags(list, "enable")
 	for o := range qobj.Opts(list, "enable") {
 		switch {
 		case o.Name == "enable":
-			enable = o.Value
+			enable, given = o.Value, true
 		case o.Name == "events":
 			events = o.Value
+		case o.Name == "file":
+			e.traceFile, e.hasTraceFile = o.Value, true
 		case o.Name != "id" && !slices.Contains(traceNames, o.Name):
 			e.report("Invalid parameter '%s'", o.Name)
 			return exitCode(1)
 		}
 	}
-	if err := e.enableEvents(enable, list != ""); err != nil || events == "" {
-		return err
+	if given {
+		if err := e.enableEvents(enable); err != nil {
+			return err
+		}
+	}
+	if events == "" {
+		return nil
 	}
 	return e.eventsFile(events)
 }
 
 // enableEvents warns of a name that is no event; "help" lists the events.
-func (e *env) enableEvents(name string, given bool) error {
-	if given && option.HasHelp(name) {
+func (e *env) enableEvents(name string) error {
+	if option.HasHelp(name) {
 		io.WriteString(e.stdout, traceEvents)
 		return exitCode(0)
 	}
-	if name = strings.TrimPrefix(name, "-"); given && !strings.Contains(name, "*") && !slices.Contains(strings.Fields(traceEvents), name) {
+	name = strings.TrimPrefix(name, "-")
+	if !strings.Contains(name, "*") && !slices.Contains(strings.Fields(traceEvents), name) {
 		e.warn("trace event '%s' does not exist", name)
 	}
 	return nil
@@ -63,10 +72,32 @@ func (e *env) eventsFile(name string) error {
 	}
 	for line := range strings.Lines(string(b)) {
 		if line = strings.TrimSpace(line); line != "" && line[0] != '#' {
-			if err := e.enableEvents(line, true); err != nil {
+			if err := e.enableEvents(line); err != nil {
 				return err
 			}
 		}
 	}
+	return nil
+}
+
+// makeTraceFile makes the file in which stock would write events; "%d" in its name is the process.
+func (e *env) makeTraceFile() error {
+	if !e.hasTraceFile {
+		return nil
+	}
+	name := e.traceFile
+	if before, after, ok := strings.Cut(name, "%"); ok {
+		if !strings.HasPrefix(after, "d") || strings.Contains(after, "%") {
+			e.report("Bad logfile template: %s", name)
+			return exitCode(1)
+		}
+		name = before + strconv.Itoa(os.Getpid()) + after[1:]
+	}
+	f, err := os.Create(name)
+	if err != nil {
+		e.report("Error opening logfile %s: %s", name, qerr.Text(err))
+		return exitCode(1)
+	}
+	f.Close()
 	return nil
 }

@@ -116,7 +116,7 @@ func (z *Inflater) fastBlock(s *inflation) (done bool, err error) {
 				binary.LittleEndian.PutUint64(dst[p+8:], b)
 			}
 		} else {
-			CopyMatch(dst[:end], out, d)
+			overlap(dst[out-d:end], d)
 		}
 		out = end
 	}
@@ -124,12 +124,10 @@ func (z *Inflater) fastBlock(s *inflation) (done bool, err error) {
 	return done, err
 }
 
-// CopyMatch fills dst from out to its end with the bytes from dist bytes before out on, where the copy may run into
-// what it has written: the match of an LZ77 decoder. dist must be from 1 to out.
-func CopyMatch(dst []byte, out, dist int) {
-	b := dst[out-dist:]
-	for dist < len(b) {
-		dist += copy(b[dist:], b[:dist])
+// overlap repeats the first d bytes of b over the rest of it.
+func overlap(b []byte, d int) {
+	for d < len(b) {
+		d += copy(b[d:], b[:d])
 	}
 }
 
@@ -176,7 +174,7 @@ func (z *Inflater) slowSymbol(s *inflation) (done bool, err error) {
 		return true, ErrCorrupt
 	}
 	fits := min(length, len(s.dst)-s.out)
-	CopyMatch(s.dst[:s.out+fits], s.out, d)
+	overlap(s.dst[s.out-d:s.out+fits], d)
 	s.out += fits
 	if fits < length {
 		return true, ErrTooLarge
