@@ -105,3 +105,17 @@ func (e *env) progressFailed(on bool) {
 		progress.EndLine(e.stdout)
 	}
 }
+
+// addObject does what --object asks for. The error is an exitCode, and everything is printed already.
+func (e *env) addObject(spec string) error {
+	help, err := e.objects.Add(spec)
+	switch {
+	case err != nil:
+		e.reportError(err)
+		return exitCode(1)
+	case help != "":
+		io.WriteString(e.stdout, help)
+		return exitCode(0)
+	}
+	return nil
+}

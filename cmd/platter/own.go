@@ -17,9 +17,9 @@ type action func(e *env, c *cli.Context) error
 // ownActions has the verbs that qemu-img does not have. Those with a name that is not in verb.Own are not meant for
 // people: completion scripts and make call them.
 var ownActions = map[string]action{
-	"mount":   func(e *env, c *cli.Context) error { return exitCode(e.notYet("mount")) },
-	"unmount": func(e *env, c *cli.Context) error { return exitCode(e.notYet("unmount")) },
-	"list":    func(e *env, c *cli.Context) error { return exitCode(e.notYet("list")) },
+	"mount":   mountAction,
+	"unmount": unmountAction,
+	"list":    listAction,
 	"help":    helpAction,
 	"version": versionAction,
 }

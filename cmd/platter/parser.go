@@ -132,14 +132,8 @@ func (p *parser) json() bool {
 
 // object does what --object asks for. code is the exit status if it cannot.
 func (p *parser) object(code exitCode) {
-	help, err := p.objects.Add(p.value)
-	switch {
-	case err != nil:
-		p.reportError(err)
+	if p.err = p.addObject(p.value); exitStatus(p.err) != 0 {
 		p.err = code
-	case help != "":
-		io.WriteString(p.stdout, help)
-		p.err = exitCode(0)
 	}
 }
 

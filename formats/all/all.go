@@ -5,12 +5,14 @@ import (
 	"platter/formats/protocol/file"
 	"platter/formats/protocol/null"
 	"platter/formats/raw"
+	"platter/formats/vdi"
 )
 
 // Registry is a registry of every driver, in the order in which probing asks them.
 func Registry() *formats.Registry {
 	drivers := []*formats.Driver{
 		raw.Driver(),
+		vdi.Driver(),
 		file.Driver(),
 		file.DeviceDriver(),
 	}

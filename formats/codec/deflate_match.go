@@ -12,48 +12,44 @@ const (
 	chunkTokens = 2048
 	maxTokens   = 16 * chunkTokens
 
+	minHashBits  = 10
 	maxHashBits  = 15
-	hash3Bits    = 11
+	hash3Bits    = 12
 	tokenMatch   = 1 << 31 // a match: length in bits 16-24, distance less one in bits 0-14; otherwise a byte
 	searchMargin = 16      // no match starts in the last bytes, so that words may be read without a check
+
+	niceMatch = 32 // a match of that length is taken without trying the others
+	lazyMatch = 7  // a match shorter than that is weighed against the one that begins a byte later
 )
 
-// matcher finds repeated strings by hash chains. A position is kept by its low 16 bits; whatever a stale or wrapped entry
-// says, the bytes are compared.
+// matcher finds repeated strings. For each hash of four bytes it keeps the last two positions, as the halves of a
+// word; for each hash of three bytes the last one. A position is kept by its low 16 bits. An entry may be stale, wrapped
+// or of another string, as the bytes are always compared.
 type matcher struct {
 	window int
 	shift  uint // of the hash of four bytes
-	depth  int  // candidates looked at
-	nice   int  // a match of that length is taken at once
-
-	head  [1 << maxHashBits]uint16
-	head3 [1 << hash3Bits]uint16
-	prev  [Window32K]uint16
-}
-
-func (m *matcher) setWindow(window int) {
-	m.window = window
-	m.shift = uint(32 - max(13, min(maxHashBits, bits.Len(uint(window))-1)))
-	m.depth, m.nice = 12, 64
+	head   [1 << maxHashBits]uint32
+	head3  [1 << hash3Bits]uint16
 }
 
 // reset forgets the earlier input, so that the output depends on nothing but the input.
 func (m *matcher) reset(n int) {
-	clear(m.head[:1<<(32-m.shift)])
+	size := max(minHashBits, min(bits.Len(uint(min(n, m.window))), maxHashBits))
+	m.shift = uint(32 - size)
+	clear(m.head[:1<<size])
 	clear(m.head3[:])
-	clear(m.prev[:m.window])
 }
 
-func hash4(v uint32, shift uint) uint32 { return v * 0x9e3779b1 >> (shift & 31) }
+func hash4(v uint32, shift uint) uint32 { return v * 0x9e3779b1 >> (shift & 31) & (1<<maxHashBits - 1) }
 func hash3(v uint32) uint32             { return v << 8 * 0x9e3779b1 >> (32 - hash3Bits) }
 
 // tokenize turns src from pos on into tokens until there are len(tokens) or src ends, and counts them in f. It returns
-// the position it came to.
+// the position it came to and the number of tokens.
 func (m *matcher) tokenize(src []byte, pos int, tokens []uint32, f *frequencies) (int, int) {
 	count := 0
 	last := len(src) - searchMargin
 	for pos <= last && count < len(tokens)-1 {
-		length, dist := m.find(src, pos, minMatch-1, m.depth)
+		length, dist := m.find(src, pos, 0)
 		if length < minMatch {
 			tokens[count] = uint32(src[pos])
 			count++
@@ -61,12 +57,13 @@ func (m *matcher) tokenize(src []byte, pos int, tokens []uint32, f *frequencies)
 			pos++
 			continue
 		}
+		from := pos + 1
 		// A longer match one byte on is worth a literal.
-		for length < m.nice && pos+1 <= last && count < len(tokens)-1 {
-			l, d := m.find(src, pos+1, length, m.depth/2)
+		for length < lazyMatch && pos+1 <= last && count < len(tokens)-1 {
+			l, d := m.find(src, pos+1, length)
+			from = pos + 2
 			if l <= length || 4*(l-length)+bits.Len(uint(dist))-bits.Len(uint(d)) <= 2 {
-				m.insert(src, pos+2, min(pos+length, last+1))
-				goto take
+				break
 			}
 			tokens[count] = uint32(src[pos])
 			count++
@@ -74,8 +71,7 @@ func (m *matcher) tokenize(src []byte, pos int, tokens []uint32, f *frequencies)
 			pos++
 			length, dist = l, d
 		}
-		m.insert(src, pos+1, min(pos+length, last+1))
-	take:
+		m.insert(src, from, min(pos+length, last+1))
 		tokens[count] = tokenMatch | uint32(length)<<16 | uint32(dist-1)
 		count++
 		f.lit[lengthSymbol[length]]++
@@ -93,68 +89,77 @@ func (m *matcher) tokenize(src []byte, pos int, tokens []uint32, f *frequencies)
 	return pos, count
 }
 
-// insert enters the positions from..to-1.
+// insert enters the positions from..to-1, which lie within a match; short strings there are not worth the time.
 func (m *matcher) insert(src []byte, from, to int) {
-	mask := m.window - 1
 	for i := from; i < to; i++ {
 		v := binary.LittleEndian.Uint32(src[i:])
-		h := hash4(v, m.shift) & (1<<maxHashBits - 1)
-		m.prev[i&mask&(Window32K-1)] = m.head[h]
-		m.head[h] = uint16(i)
-		m.head3[hash3(v)] = uint16(i)
+		h := &m.head[hash4(v, m.shift)]
+		*h = *h<<16 | uint32(i&0xffff)
 	}
 }
 
-// find enters pos and returns the longest earlier match for it, if there is one of more than best bytes; otherwise best
-// and 0.
-func (m *matcher) find(src []byte, pos, best, depth int) (length, dist int) {
-	v := binary.LittleEndian.Uint32(src[pos:])
-	h := hash4(v, m.shift) & (1<<maxHashBits - 1)
-	mask := m.window - 1
-	limit := min(m.window, pos)
-	next := m.head[h]
-	m.prev[pos&mask&(Window32K-1)] = next
-	m.head[h] = uint16(pos)
-	h3 := hash3(v)
-	next3 := m.head3[h3]
-	m.head3[h3] = uint16(pos)
+// A candidate's key: the bytes that are equal, at most 8, less a part for the distance. So the larger key is the longer
+// match or, of two equally long ones, the nearer.
+const keyShift = 17
 
-	if best < minMatch {
-		d := int(uint16(pos) - next3)
-		if d-1 < min(limit, 4096) && d > 0 && (binary.LittleEndian.Uint32(src[pos-d:])^v)<<8 == 0 {
-			best, dist = minMatch, d
-		}
+// find enters pos and returns the longest earlier match for it, if there is one of more than least bytes; otherwise a
+// length of 0. Which candidate is the best is found without branches, because no branch here could be foretold.
+func (m *matcher) find(src []byte, pos, least int) (length, dist int) {
+	v := binary.LittleEndian.Uint64(src[pos:])
+	h := &m.head[hash4(uint32(v), m.shift)]
+	old := *h
+	*h = old<<16 | uint32(pos&0xffff)
+	h3 := &m.head3[hash3(uint32(v))]
+	old3 := *h3
+	*h3 = uint16(pos)
+
+	limit := min(m.window, pos)
+	best := candidate(src, pos, v, old3, limit)
+	best = max(best, candidate(src, pos, v, uint16(old), limit))
+	best = max(best, candidate(src, pos, v, uint16(old>>16), limit))
+	length = (best + 1<<keyShift - 1) >> keyShift
+	dist = length<<keyShift - best
+	if length == 8 {
+		length, dist = m.extend(src, pos, dist, old, limit)
 	}
+	if length <= least {
+		length = 0
+	}
+	return length, dist
+}
+
+// candidate returns the key of the match at the position whose low bits are given, 0 if it is out of reach.
+func candidate(src []byte, pos int, v uint64, low uint16, limit int) int {
+	d := int(uint16(pos - int(low)))
+	_, in := bits.Sub64(uint64(d)-1, uint64(limit), 0)
+	d &= -int(in)
+	p := pos - d
+	n := bits.TrailingZeros64(binary.LittleEndian.Uint64(src[p:p+8:p+8])^v) >> 3
+	return (n<<keyShift - d) & -int(in)
+}
+
+// extend returns the longest of the matches that have eight bytes or more; the one at distance dist is the nearest.
+func (m *matcher) extend(src []byte, pos, dist int, old uint32, limit int) (int, int) {
 	end := min(maxMatch, len(src)-pos)
-	if best >= end {
-		return best, 0
-	}
-	d := 0
-	for ; depth > 0; depth-- {
-		step := int(uint16(pos-d) - next)
-		d += step
-		if step == 0 || d > limit {
-			break
-		}
-		p := pos - d
-		next = m.prev[p&mask&(Window32K-1)]
-		if binary.LittleEndian.Uint32(src[p:]) != v || src[p+best] != src[pos+best] {
+	length := matchLen(src[pos-dist:], src[pos:pos+end], 8)
+	for ; old != 0 && length < niceMatch && length < end; old >>= 16 {
+		d := int(uint16(pos) - uint16(old))
+		if d > limit || d <= dist {
 			continue
 		}
-		n := 4 + matchLen(src[p+4:], src[pos+4:pos+end])
-		if n > best {
-			best, dist = n, d
-			if n >= m.nice || pos+best >= len(src) {
-				break
-			}
+		p := pos - d
+		if binary.LittleEndian.Uint32(src[p+length-3:]) != binary.LittleEndian.Uint32(src[pos+length-3:]) {
+			continue
+		}
+		if n := matchLen(src[p:], src[pos:pos+end], 0); n > length {
+			length, dist = n, d
 		}
 	}
-	return best, dist
+	return length, dist
 }
 
-// matchLen returns how many first bytes of b, which is not longer than a, are equal in both.
-func matchLen(a, b []byte) int {
-	n := 0
+// matchLen returns how many first bytes of b, which is not longer than a, are equal in both; n are known to be.
+func matchLen(a, b []byte, n int) int {
 	for len(b)-n >= 8 {
 		x := binary.LittleEndian.Uint64(a[n:]) ^ binary.LittleEndian.Uint64(b[n:])
 		if x != 0 {

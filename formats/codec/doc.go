@@ -12,6 +12,7 @@
 //	Bunzip2      bzip2 chunks of dmg
 //	Unxz         xz chunks of dmg
 //	IsZero       whether a buffer holds zeroes only
+//	CopyMatch    the overlapping copy of an LZ77 decoder
 //
 // The sub-packages adc and lzfse decode the two chunk types that only dmg has.
 //

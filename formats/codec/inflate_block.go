@@ -116,7 +116,7 @@ func (z *Inflater) fastBlock(s *inflation) (done bool, err error) {
 				binary.LittleEndian.PutUint64(dst[p+8:], b)
 			}
 		} else {
-			overlap(dst[out-d:end], d)
+			CopyMatch(dst[:end], out, d)
 		}
 		out = end
 	}
@@ -124,10 +124,12 @@ func (z *Inflater) fastBlock(s *inflation) (done bool, err error) {
 	return done, err
 }
 
-// overlap repeats the first d bytes of b over the rest of it.
-func overlap(b []byte, d int) {
-	for d < len(b) {
-		d += copy(b[d:], b[:d])
+// CopyMatch fills dst from out to its end with the bytes from dist bytes before out on, where the copy may run into
+// what it has written: the match of an LZ77 decoder. dist must be from 1 to out.
+func CopyMatch(dst []byte, out, dist int) {
+	b := dst[out-dist:]
+	for dist < len(b) {
+		dist += copy(b[dist:], b[:dist])
 	}
 }
 
@@ -174,7 +176,7 @@ func (z *Inflater) slowSymbol(s *inflation) (done bool, err error) {
 		return true, ErrCorrupt
 	}
 	fits := min(length, len(s.dst)-s.out)
-	overlap(s.dst[s.out-d:s.out+fits], d)
+	CopyMatch(s.dst[:s.out+fits], s.out, d)
 	s.out += fits
 	if fits < length {
 		return true, ErrTooLarge

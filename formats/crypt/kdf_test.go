@@ -12,13 +12,15 @@ import (
 func TestPBKDF2(t *testing.T) {
 	for _, h := range Hashes() {
 		for _, n := range []int{1, 16, 20, 64, 129} {
-			want, err := pbkdf2.Key(h.New, "password", []byte("some salt"), 123, n)
-			if err != nil {
-				t.Fatal(err)
-			}
-			got, err := PBKDF2(context.Background(), h, []byte("password"), []byte("some salt"), 123, n)
-			if err != nil || !bytes.Equal(got, want) {
-				t.Errorf("%s, %d bytes: %x (%v), want %x", h, n, got, err, want)
+			for _, rounds := range []int{1, 123, parallelIterations} {
+				want, err := pbkdf2.Key(h.New, "password", []byte("some salt"), rounds, n)
+				if err != nil {
+					t.Fatal(err)
+				}
+				got, err := PBKDF2(context.Background(), h, []byte("password"), []byte("some salt"), uint32(rounds), n)
+				if err != nil || !bytes.Equal(got, want) {
+					t.Errorf("%s, %d bytes, %d iterations: %x (%v), want %x", h, n, rounds, got, err, want)
+				}
 			}
 		}
 	}

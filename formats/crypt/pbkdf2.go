@@ -5,39 +5,63 @@ import (
 	"crypto/hmac"
 	"crypto/subtle"
 	"encoding/binary"
+	"errors"
 	"runtime"
+	"sync"
 	"time"
 )
 
 // ctxEvery is after how many iterations PBKDF2 looks whether it shall stop: some 20 ms.
 const ctxEvery = 1 << 16
 
+// parallelIterations is from how many iterations on a goroutine for each block is worth it.
+const parallelIterations = 1 << 12
+
 // PBKDF2 derives n bytes from a password (RFC 8018, section 5.2) with HMAC over h. Headers can ask for 2³² iterations,
-// which take many minutes, hence the context.
+// which take many minutes, hence the context. The blocks of a key longer than a digest are made side by side.
 func PBKDF2(ctx context.Context, h Hash, password, salt []byte, iterations uint32, n int) ([]byte, error) {
+	blocks := (n + h.Size() - 1) / h.Size()
+	key := make([]byte, blocks*h.Size())
+	if blocks == 1 || iterations < parallelIterations {
+		err := pbkdf2Blocks(ctx, h, password, salt, iterations, key, 1)
+		return key[:n], err
+	}
+	var wait sync.WaitGroup
+	errs := make([]error, blocks)
+	for i := range blocks {
+		wait.Go(func() {
+			part := key[i*h.Size():][:h.Size()]
+			errs[i] = pbkdf2Blocks(ctx, h, password, salt, iterations, part, uint32(i+1))
+		})
+	}
+	wait.Wait()
+	return key[:n], errors.Join(errs...)
+}
+
+// pbkdf2Blocks makes the blocks from number first on that fill key.
+func pbkdf2Blocks(ctx context.Context, h Hash, password, salt []byte, iterations uint32, key []byte, first uint32) error {
 	mac := hmac.New(h.New, password)
-	key := make([]byte, 0, n+h.Size())
 	u := make([]byte, 0, h.Size())
 	var num [4]byte
-	for block := uint32(1); len(key) < n; block++ {
-		binary.BigEndian.PutUint32(num[:], block)
+	for ; len(key) > 0; first++ {
+		binary.BigEndian.PutUint32(num[:], first)
 		mac.Reset()
 		mac.Write(salt)
 		mac.Write(num[:])
 		u = mac.Sum(u[:0])
-		key = append(key, u...)
-		t := key[len(key)-len(u):]
+		t := key[:copy(key, u)]
 		for i := uint32(1); i < iterations; i++ {
 			mac.Reset()
 			mac.Write(u)
 			u = mac.Sum(u[:0])
 			subtle.XORBytes(t, t, u)
 			if i%ctxEvery == 0 && ctx.Err() != nil {
-				return nil, ctx.Err()
+				return ctx.Err()
 			}
 		}
+		key = key[len(t):]
 	}
-	return key[:n], nil
+	return nil
 }
 
 // Calibrate measures how many iterations PBKDF2 does in a second of this thread's processor time for a key of n
@@ -48,9 +72,10 @@ func Calibrate(ctx context.Context, h Hash, n int, want time.Duration) (uint64, 
 	defer runtime.UnlockOSThread()
 	least := min(max(want/20, 4*time.Millisecond), 50*time.Millisecond)
 	password, salt := make([]byte, 8), make([]byte, 32)
+	key := make([]byte, (n+h.Size()-1)/h.Size()*h.Size())
 	for iterations := uint32(1 << 12); ; iterations *= 2 {
 		start := threadTime()
-		if _, err := PBKDF2(ctx, h, password, salt, iterations, n); err != nil {
+		if err := pbkdf2Blocks(ctx, h, password, salt, iterations, key, 1); err != nil {
 			return 0, err
 		}
 		spent := threadTime() - start

@@ -132,8 +132,21 @@ func sectorValues(n *chain.Node) ([]value, error) {
 	return values, nil
 }
 
+// recover opens the image for writing once.
+func (s Subject) recover(t *testing.T, store *Store) {
+	t.Helper()
+	n, err := s.open(t, store, readWrite)
+	if err != nil {
+		t.Fatalf("open for recovery: %v", err)
+	}
+	mustClose(t, n)
+}
+
 func (s Subject) verifyCrash(t *testing.T, store *Store, states []history, k int) {
 	t.Helper()
+	if s.Recovers {
+		s.recover(t, store)
+	}
 	s.check(t, store, true, fmt.Sprintf("after a crash at event %d", k))
 	n, err := s.open(t, store, 0)
 	if err != nil {

@@ -64,6 +64,9 @@ func (s Subject) faulted(t *testing.T, f *Fault, name string) bool {
 	note(n.Flush(ctx))
 	note(n.Close())
 	store.SetFault(nil)
+	if s.Recovers {
+		s.recover(t, store)
+	}
 	if f.Hits() > 0 && !failed {
 		t.Errorf("%s: the failure was swallowed", name)
 	}

@@ -22,11 +22,12 @@ type Subject struct {
 	Runtime map[string]string // runtime options of every open
 	Size    int64             // virtual size in bytes; 0: 3 MiB and 512 bytes
 	Secrets map[string]string // what Env.Secret knows
-	// Leaks: after a crash check may find leaks. Corruptions are never allowed.
 	// Verify is called with every closed (and every crashed) image, in a file of the store.
 	Verify func(t *testing.T, s *Store, base string)
 	// Unsynced: a crash may leave any old content of the file in a sector that was written and not flushed.
 	Unsynced bool
+	// Recovers: what a crash leaves is mended when the image is next opened for writing, and checked only then.
+	Recovers bool
 	// Rounds multiplies the length of the random tests; 0 means 1.
 	Rounds int
 }

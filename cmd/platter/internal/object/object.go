@@ -4,6 +4,7 @@ import (
 	"os"
 	"syscall"
 
+	"platter/formats/crypt/secret"
 	"platter/formats/qerr"
 )
 
@@ -48,8 +49,10 @@ func (s *Set) make(d *definition) error {
 func (s *Set) complete(d *definition) error {
 	switch d.typ.name {
 	case "secret", "secret_keyring":
-		data, err := s.loadSecret(d)
-		s.secrets[d.id] = data
+		data, err := secret.Load(d.Dict, s.Secret)
+		if err == nil {
+			s.secrets[d.id] = data
+		}
 		return err
 	case "tls-creds-x509":
 		files := []string{"ca-cert.pem"}
@@ -88,11 +91,13 @@ func credentials(d *definition, files []string) error {
 
 // Secret gives the bytes of a secret.
 func (s *Set) Secret(id string) ([]byte, error) {
-	data, ok := s.secrets[id]
-	if !ok {
-		return nil, invalid("No secret with id '%s'", id)
+	if data, ok := s.secrets[id]; ok {
+		return data, nil
 	}
-	return data, nil
+	if s.byID[id] != nil {
+		return nil, invalid("Object with id '%s' is not a secret", id)
+	}
+	return nil, invalid("No secret with id '%s'", id)
 }
 
 // Object gives an object of another type as its properties, a *qobj.Dict with "qom-type" and "id".

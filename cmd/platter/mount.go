@@ -1,0 +1,177 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/urfave/cli/v2"
+
+	"platter/chain"
+	"platter/formats"
+	"platter/formats/qerr"
+	"platter/formats/qobj"
+	"platter/fusefs"
+	"platter/tools"
+)
+
+// mountAction is platter mount.
+func mountAction(e *env, c *cli.Context) error {
+	o := newMountOptions()
+	for _, list := range c.StringSlice("options") {
+		if err := o.parse(list); err != nil {
+			return err
+		}
+	}
+	o.config.ReadOnly = o.config.ReadOnly || c.Bool("read-only")
+	if c.Bool("image-opts") && o.format != "" {
+		return qerr.New(syscall.EINVAL, "--image-opts and -o format= are mutually exclusive")
+	}
+	for _, spec := range c.StringSlice("object") {
+		if err := e.addObject(spec); err != nil {
+			return err
+		}
+	}
+	args := c.Args().Slice()
+	if len(args) < 2 {
+		e.report("Expecting an image and a mount point")
+		return e.try("mount")
+	}
+	o.config.Mountpoint = args[len(args)-1]
+	fd := e.readyFD()
+	if fd < 0 && !c.Bool("foreground") {
+		return exitCode(e.daemonise())
+	}
+	return e.serve(c.Context, o, args[:len(args)-1], c.Bool("image-opts"), fd)
+}
+
+// serve mounts and stays until the tree is unmounted or a signal asks for the end.
+func (e *env) serve(ctx context.Context, o *mountOptions, images []string, imageOpts bool, fd int) error {
+	m, err := e.mount(ctx, o, images, imageOpts)
+	if err != nil {
+		return err
+	}
+	if fd >= 0 {
+		ready(fd)
+	}
+	figures := make(chan os.Signal, 1)
+	signal.Notify(figures, syscall.SIGUSR1)
+	done := make(chan error, 1)
+	go func() { done <- m.Wait() }()
+	for {
+		select {
+		case err := <-done:
+			return err
+		case <-ctx.Done():
+			return m.Stop()
+		case <-figures:
+			e.stderr.Write(m.Figures())
+		}
+	}
+}
+
+func (e *env) mount(ctx context.Context, o *mountOptions, images []string, imageOpts bool) (*fusefs.Mount, error) {
+	env := e.tools()
+	env.Gate = chain.Gate{Refs: o.refs}
+	s := tools.Source{Filename: images[0], ImageOpts: imageOpts, Format: o.format}
+	o.config.Source = s.Filename
+	if abs, err := filepath.Abs(s.Filename); err == nil && !strings.Contains(s.Filename, ":") && !imageOpts {
+		o.config.Source = abs
+	}
+	n, err := openForMount(ctx, env, s, o)
+	if err != nil {
+		return nil, err
+	}
+	m, err := fusefs.New(o.config, n, env)
+	if err != nil {
+		n.Close()
+		return nil, err
+	}
+	return m, nil
+}
+
+func openForMount(ctx context.Context, env *chain.Env, s tools.Source, o *mountOptions) (*chain.Node, error) {
+	flags := formats.Unmap
+	if !o.config.ReadOnly {
+		flags |= formats.ReadWrite | formats.Resize
+	}
+	return s.Open(ctx, env, flags)
+}
+
+// unmountAction is platter unmount.
+func unmountAction(e *env, c *cli.Context) error {
+	if c.Args().Len() != 1 {
+		e.report("Expecting one mount point")
+		return e.try("unmount")
+	}
+	return fusefs.Unmount(c.Args().First(), false)
+}
+
+// listAction is platter list.
+func listAction(e *env, c *cli.Context) error {
+	mounts, err := fusefs.Mounts()
+	if err != nil {
+		return err
+	}
+	all := qobj.List{}
+	for _, m := range mounts {
+		images, err := m.Status()
+		d := qobj.NewDict()
+		d.Set("mountpoint", m.Mountpoint)
+		d.Set("source", m.Source)
+		d.Set("alive", err == nil)
+		list := qobj.List{}
+		for _, i := range images {
+			list = append(list, i)
+		}
+		d.Set("images", list)
+		all = append(all, d)
+	}
+	if lastOf(c.StringSlice("output")) == "json" {
+		_, err = e.stdout.Write(append(qobj.AppendJSON(nil, all, true), '\n'))
+		return err
+	}
+	return printMounts(e.stdout, all)
+}
+
+func lastOf(list []string) string {
+	if len(list) == 0 {
+		return ""
+	}
+	return list[len(list)-1]
+}
+
+func printMounts(w io.Writer, all qobj.List) error {
+	for _, v := range all {
+		d := v.(*qobj.Dict)
+		mountpoint, _ := d.String("mountpoint")
+		source, _ := d.String("source")
+		if alive, _ := d.Get("alive"); alive != true {
+			if _, err := fmt.Fprintf(w, "%s on %s: no answer\n", source, mountpoint); err != nil {
+				return err
+			}
+			continue
+		}
+		images, _ := d.List("images")
+		for _, v := range images {
+			i := v.(*qobj.Dict)
+			image, _ := i.String("image")
+			format, _ := i.String("format")
+			pid, _ := i.Get("pid")
+			dirty, _ := i.Get("dirty")
+			state := "clean"
+			if dirty == true {
+				state = "dirty"
+			}
+			if _, err := fmt.Fprintf(w, "%s on %s: format %s, pid %v, %s\n", image, mountpoint, format, pid, state); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,253 @@
+package fusefs
+
+import (
+	"context"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+
+	"platter/chain"
+	"platter/formats"
+	"platter/formats/qerr"
+)
+
+// preferredIO is the st_blksize of data files: tools size their buffers by it.
+const preferredIO = 256 << 10
+
+// content is what a data file shows. Ranges lie within size.
+type content interface {
+	size() int64
+	readAt(p []byte, off int64) error
+	// run describes the beginning of a range: how long it is of one kind, and whether that is data or a hole.
+	run(off, n int64) (length int64, data bool, err error)
+	// allocated is the space that the content takes, in bytes.
+	allocated() int64
+}
+
+// dataFile is a file that shows a disk, or a part of one. disk.raw is one; so are partitions, layers, snapshots.
+type dataFile struct {
+	img *image
+	content
+	base     int64 // where the file begins in the guest disk
+	writable bool  // writes go to the guest disk at base
+	window   bool  // part of another file: not cached, so that both agree (see notifier)
+	live     bool  // changes without the kernel's or our telling; nothing is cached
+	tags     map[string]string
+	opens    atomic.Int32
+}
+
+func (f *dataFile) attr(a *fuse.Attr) error {
+	a.Mode = syscall.S_IFREG | 0o400
+	if f.writable {
+		a.Mode |= 0o200
+	}
+	a.Size = uint64(f.size())
+	a.Blocks = uint64(min(f.allocated(), (f.size()+511)/512*512)+511) / 512
+	a.Blksize = preferredIO
+	t := time.Unix(0, f.img.mtime.Load())
+	a.SetTimes(&t, &t, &t)
+	return nil
+}
+
+func (f *dataFile) xattrs() map[string]string { return f.tags }
+
+// Flags of open(2) replies beyond those that the kernel calls FOPEN_DIRECT_IO and FOPEN_KEEP_CACHE.
+const directWrites = fuse.FOPEN_DIRECT_IO | fuse.FOPEN_PARALLEL_DIRECT_WRITES
+
+func (f *dataFile) open(flags uint32) (handle, uint32, error) {
+	mode := flags & syscall.O_ACCMODE
+	if mode != syscall.O_RDONLY && !f.writable {
+		return nil, 0, syscall.EROFS
+	}
+	h := &dataHandle{f: f}
+	if f.opens.Add(1) == 1 && f.window {
+		f.img.show(f, f.base)
+	}
+	switch {
+	case f.window || f.live:
+		return h, directWrites, nil
+	case mode == syscall.O_WRONLY:
+		// Large writes go straight to us; the kernel keeps the pages of other descriptors right.
+		return h, directWrites | fuse.FOPEN_KEEP_CACHE, nil
+	}
+	return h, fuse.FOPEN_KEEP_CACHE | fuse.FOPEN_PARALLEL_DIRECT_WRITES, nil
+}
+
+func (f *dataFile) truncate(size int64) error {
+	if size == 0 {
+		return nil
+	}
+	if f != f.img.disk {
+		if size == f.size() {
+			return nil
+		}
+		return syscall.EPERM
+	}
+	return f.img.resize(size)
+}
+
+// dataHandle is an open data file.
+type dataHandle struct{ f *dataFile }
+
+func (h *dataHandle) release() {
+	if h.f.opens.Add(-1) == 0 && h.f.window {
+		h.f.img.hide(h.f)
+	}
+}
+
+func (h *dataHandle) read(p []byte, off int64) (int, error) {
+	size := h.f.size()
+	if off >= size {
+		return 0, nil
+	}
+	p = p[:min(int64(len(p)), size-off)]
+	if err := h.f.readAt(p, off); err != nil {
+		return 0, h.f.img.failed("read", h.f.base+off, int64(len(p)), err)
+	}
+	h.f.img.stats.reads.Add(1)
+	h.f.img.stats.read.Add(uint64(len(p)))
+	return len(p), nil
+}
+
+func (h *dataHandle) write(p []byte, off int64, cached bool) (int, error) {
+	room := h.f.size() - off
+	if !h.f.writable {
+		return 0, syscall.EBADF
+	}
+	if room <= 0 {
+		return 0, syscall.ENOSPC
+	}
+	return h.f.img.write(h.f, p[:min(int64(len(p)), room)], h.f.base+off, cached)
+}
+
+func (h *dataHandle) zero(off, n int64, punch bool) error {
+	if !h.f.writable {
+		return syscall.EBADF
+	}
+	if off >= h.f.size() {
+		return syscall.EFBIG
+	}
+	return h.f.img.zero(h.f, h.f.base+off, min(n, h.f.size()-off), punch)
+}
+
+func (h *dataHandle) sync() error {
+	if !h.f.writable {
+		return nil
+	}
+	return h.f.img.flush()
+}
+
+// seek walks the runs from off on until one is of the kind that is looked for.
+func (h *dataHandle) seek(cancel <-chan struct{}, off int64, data bool) (int64, error) {
+	size := h.f.size()
+	if off >= size {
+		return 0, syscall.ENXIO
+	}
+	for off < size {
+		n, is, err := h.f.run(off, size-off)
+		if err != nil {
+			return 0, h.f.img.failed("looking for holes", h.f.base+off, size-off, err)
+		}
+		if is == data {
+			return off, nil
+		}
+		if n <= 0 {
+			return 0, syscall.EIO
+		}
+		off += n
+		select {
+		case <-cancel:
+			return 0, syscall.EINTR
+		default:
+		}
+	}
+	if data {
+		return 0, syscall.ENXIO
+	}
+	return size, nil
+}
+
+// view is the guest disk as seen from a node of the chain.
+type view struct{ node *chain.Node }
+
+func (v *view) size() int64 { return v.node.Size() }
+
+func (v *view) readAt(p []byte, off int64) error {
+	return v.node.ReadAt(context.Background(), p, off)
+}
+
+func (v *view) run(off, n int64) (int64, bool, error) {
+	l, err := v.node.StatusAbove(context.Background(), nil, off, n)
+	return l.Len, l.State.Has(formats.Data) && !l.State.Has(formats.Zero), err
+}
+
+// allocated adds up the layers: what a lower one holds may be hidden by a higher one, so it is an upper bound.
+func (v *view) allocated() int64 {
+	var sum int64
+	for n := v.node; n != nil; n = n.Below() {
+		sum += allocatedIn(n)
+		if n.Filtered() != nil {
+			continue
+		}
+	}
+	return sum
+}
+
+func allocatedIn(n *chain.Node) int64 {
+	if n.Filtered() != nil {
+		return 0
+	}
+	size, err := n.AllocatedSize(context.Background())
+	if qerr.Of(err) != 0 {
+		return n.Size()
+	}
+	return size
+}
+
+// window is a part of another content.
+type window struct {
+	of      content
+	off, n  int64
+	counted bool // the parent's space is told in proportion
+}
+
+func (w *window) size() int64 { return w.n }
+
+func (w *window) readAt(p []byte, off int64) error {
+	end := w.of.size()
+	if keep := end - (w.off + off); keep < int64(len(p)) { // the table names more than there is
+		clear(p[max(keep, 0):])
+		if keep <= 0 {
+			return nil
+		}
+		p = p[:keep]
+	}
+	return w.of.readAt(p, w.off+off)
+}
+
+func (w *window) run(off, n int64) (int64, bool, error) {
+	if n = min(n, w.of.size()-w.off-off); n <= 0 {
+		return w.n - off, false, nil
+	}
+	return w.of.run(w.off+off, n)
+}
+
+// allocated counts the runs of data; a window with too many of them is taken for full.
+func (w *window) allocated() int64 {
+	const most = 4096
+	var sum int64
+	off := int64(0)
+	for i := 0; off < w.n; i++ {
+		n, data, err := w.run(off, w.n-off)
+		if err != nil || n <= 0 || i == most {
+			return sum + w.n - off
+		}
+		if data {
+			sum += n
+		}
+		off += n
+	}
+	return sum
+}

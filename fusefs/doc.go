@@ -1,0 +1,29 @@
+// Package fusefs shows open images as a tree of files.
+//
+// # The tree
+//
+//	disk.raw               the guest disk
+//	chain/0/ 1/ …          the layers: disk.raw (from that layer down), own.raw (only what it holds), file, info.json
+//	info.json map.json     what the verbs print
+//	stats.json error_log   figures since the mount, and the words of the last failures
+//
+// # Layers of the package
+//
+// tree.go, requests.go and xattr.go speak the protocol: they find the node or handle of a request (table.go) and turn
+// errors into errno. node.go says what a file of the tree can be. data.go has the files that show a disk or a part of
+// it; image.go is the open image behind them, through which all writes go; text.go has the descriptions. mount.go,
+// attach.go, check.go and session.go make and end mounts.
+//
+// The raw interface of go-fuse is used, not its node layer: nothing is allocated for a read or a write.
+//
+// # Caching
+//
+// The kernel keeps the pages of disk.raw until it is told to drop them, and the daemon tells it whenever the bytes
+// change through another file (notify.go has the rules that keep this free of deadlocks). Descriptors opened for
+// writing only bypass the cache. The kernel's write-back cache is never used: SEEK_DATA would not see what is in it.
+//
+// # Durability
+//
+// fsync(2) is a flush of the whole graph of images. A write that nobody flushes is flushed after flushDelay. A flush
+// that failed fails again until the end, and the exit status of unmount says so.
+package fusefs

@@ -1,0 +1,213 @@
+package fusefs
+
+import (
+	"fmt"
+	"io"
+	"log"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sync"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
+
+	"platter/chain"
+	"platter/formats/qerr"
+)
+
+// Config says where and how a tree is mounted.
+type Config struct {
+	Mountpoint string
+	Source     string // shown by mount(8) as what is mounted
+	ReadOnly   bool
+	AllowOther bool   // users other than the mounting one may look, as far as permissions let them
+	NonEmpty   bool   // mount over a directory that is not empty
+	Shrink     bool   // truncate(2) may make a disk smaller
+	UID, GID   uint32 // owner of all files
+	Umask      uint32 // permission bits that are taken away
+}
+
+// Mount is a mounted tree.
+type Mount struct {
+	config  Config
+	tree    *tree
+	server  *fuse.Server
+	images  []*image
+	session *session
+	served  chan struct{}
+
+	once   sync.Once
+	result error
+}
+
+// New mounts one open image. The node is the mount's from then on; on an error it stays the caller's.
+func New(c Config, n *chain.Node, env *chain.Env) (*Mount, error) {
+	if err := prepare(&c, hostFiles(n)); err != nil {
+		return nil, err
+	}
+	m := &Mount{config: c, served: make(chan struct{})}
+	root := newStatic()
+	m.tree = newTree(root)
+	m.tree.owner, m.tree.umask, m.tree.readOnly = fuse.Owner{Uid: c.UID, Gid: c.GID}, c.Umask, c.ReadOnly
+	img := newImage(n, env, m.tree)
+	img.shrink, img.readOnly = c.Shrink, img.readOnly || c.ReadOnly
+	m.images = append(m.images, img)
+	m.tree.space = img.space
+	if err := fillRoot(root, img); err != nil {
+		return nil, err
+	}
+	if err := m.start(); err != nil {
+		close(img.stopped)
+		return nil, err
+	}
+	return m, nil
+}
+
+// start mounts the tree and serves it.
+func (m *Mount) start() error {
+	fd, err := attach(&m.config)
+	if err != nil {
+		return err
+	}
+	m.server, err = fuse.NewServer(m.tree, fmt.Sprintf("/dev/fd/%d", fd), m.options())
+	if err != nil {
+		detach(m.config.Mountpoint, true)
+		return qerr.Prepend(err, "Could not mount on '%s': ", m.config.Mountpoint)
+	}
+	go func() {
+		m.server.Serve()
+		close(m.served)
+	}()
+	if me, ok := find(m.config.Mountpoint); ok {
+		readAhead(me.device)
+		m.session, err = listen(me.device, m)
+		if err != nil {
+			m.log("no control socket: %v", err)
+		}
+	}
+	return nil
+}
+
+func (m *Mount) options() *fuse.MountOptions {
+	return &fuse.MountOptions{
+		Name: "platter", FsName: m.config.Source,
+		MaxWrite:      maxTransfer,
+		MaxBackground: 64,
+		// Splicing costs three system calls a read where the data is in memory already.
+		DisableSplice: true,
+		// The daemon is the only writer and tells of every change, so the kernel keeps its cache until told.
+		ExplicitDataCacheControl: true,
+		// A plain ls must not make the content of every description.
+		DisableReadDirPlus: true,
+		// HANDLE_KILLPRIV_V2 saves a question for security.capability with each write.
+		ExtraCapabilities: fuse.CAP_ASYNC_DIO | fuse.CAP_DIRECT_IO_ALLOW_MMAP | fuse.CAP_HANDLE_KILLPRIV_V2,
+		Logger:            log.New(io.Discard, "", 0),
+		PanicHandler:      m.panicked,
+	}
+}
+
+// panicked turns a panic into EIO for the request that met it.
+func (m *Mount) panicked(v any) fuse.Status {
+	buf := make([]byte, 16<<10)
+	buf = buf[:runtime.Stack(buf, false)]
+	m.log("panic: %v; %s", v, buf)
+	return fuse.EIO
+}
+
+func (m *Mount) log(format string, a ...any) {
+	for _, img := range m.images {
+		img.log.add(format, a...)
+	}
+}
+
+// readAhead lets the kernel read 1 MiB ahead, which the protocol cannot ask for and only root may set.
+func readAhead(device string) {
+	os.WriteFile("/sys/class/bdi/"+device+"/read_ahead_kb", []byte("1024"), 0)
+}
+
+// space tells what the host file system has left, which is what the image can grow by.
+func (img *image) space(out *fuse.StatfsOut) {
+	size, used := img.node.Size(), img.disk.allocated()
+	out.Blocks = uint64(size+4095) / 4096
+	var st unix.Statfs_t
+	if name := hostPath(img.node); name != "" && unix.Statfs(filepath.Dir(name), &st) == nil {
+		free := uint64(max(size-used, 0)) / 4096
+		out.Bfree = min(free, st.Bavail*uint64(st.Bsize)/4096)
+		out.Bavail = out.Bfree
+	}
+}
+
+// Mountpoint is the directory, absolute.
+func (m *Mount) Mountpoint() string { return m.config.Mountpoint }
+
+// Wait returns when the tree is unmounted and the images are final on disk; the error is that of the last flush.
+func (m *Mount) Wait() error {
+	<-m.served
+	return m.finish()
+}
+
+// finish closes the images, once.
+func (m *Mount) finish() error {
+	m.once.Do(func() {
+		for _, img := range m.images {
+			if err := img.close(); err != nil && m.result == nil {
+				m.result = err
+			}
+		}
+		if m.session != nil {
+			m.session.end(m.result)
+		}
+	})
+	return m.result
+}
+
+// Stop unmounts, with force if files are in use: their users then get errors. The images are final on disk when it
+// returns.
+func (m *Mount) Stop() error {
+	for _, img := range m.images {
+		img.flush()
+	}
+	err := detach(m.config.Mountpoint, false)
+	if err == nil {
+		return m.Wait()
+	}
+	if !isMounted(m.config.Mountpoint) {
+		return m.Wait()
+	}
+	if e := detach(m.config.Mountpoint, true); e != nil {
+		m.log("%v", e)
+	}
+	return m.finish()
+}
+
+func isMounted(mountpoint string) bool {
+	_, ok := find(mountpoint)
+	return ok
+}
+
+// hostFiles lists the files of this machine that a graph of images consists of.
+func hostFiles(n *chain.Node) []string {
+	var names []string
+	if n.File() == nil {
+		if name := hostPath(n); name != "" {
+			names = append(names, name)
+		}
+	}
+	for _, c := range n.Children() {
+		names = append(names, hostFiles(c.Node)...)
+	}
+	return names
+}
+
+// fillRoot makes the tree of one image.
+func fillRoot(root *static, img *image) error {
+	root.add("disk.raw", img.disk)
+	img.disk.tags = tagsOf(img.node, 0)
+	root.add("chain", newLayers(img))
+	root.add("info.json", &text{img: img, make: func() ([]byte, error) { return infoJSON(img, img.node) }})
+	root.add("map.json", &text{img: img, make: func() ([]byte, error) { return mapJSON(img) }})
+	root.add("stats.json", &text{img: img, fresh: true, make: img.statsText})
+	root.add("error_log", &text{img: img, fresh: true, make: img.log.text})
+	return nil
+}

@@ -1,0 +1,184 @@
+package fusefs
+
+import (
+	"bufio"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"platter/formats/qerr"
+	"platter/formats/qobj"
+)
+
+// session is the daemon's side of a socket, in the abstract namespace and named after the mount's device number, over
+// which unmount learns whether the last flush succeeded and list asks for figures. A request is a line:
+//
+//	status   answered with one JSON object a line for each image
+//	wait     answered with "waiting" at once, and when the images are closed with "ok" or the words of an error
+//
+// Only the user who mounted, and root, get an answer.
+type session struct {
+	mount    *Mount
+	listener net.Listener
+	mu       sync.Mutex
+	waiting  []net.Conn
+	ended    bool
+}
+
+func socketName(device string) string { return "@platter/" + device }
+
+func listen(device string, m *Mount) (*session, error) {
+	l, err := net.Listen("unix", socketName(device))
+	if err != nil {
+		return nil, err
+	}
+	s := &session{mount: m, listener: l}
+	go s.serve()
+	return s, nil
+}
+
+func (s *session) serve() {
+	for {
+		c, err := s.listener.Accept()
+		if err != nil {
+			return
+		}
+		go s.talk(c)
+	}
+}
+
+func (s *session) talk(c net.Conn) {
+	uid, err := peer(c)
+	if err != nil || uid != 0 && int(uid) != os.Geteuid() {
+		c.Close()
+		return
+	}
+	line, err := bufio.NewReader(c).ReadString('\n')
+	if err != nil {
+		c.Close()
+		return
+	}
+	switch strings.TrimSpace(line) {
+	case "status":
+		for _, img := range s.mount.images {
+			c.Write(append(qobj.AppendJSON(nil, img.dict(), false), '\n'))
+		}
+		c.Close()
+	case "wait":
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.ended {
+			c.Close()
+			return
+		}
+		io.WriteString(c, "waiting\n")
+		s.waiting = append(s.waiting, c)
+	default:
+		c.Close()
+	}
+}
+
+// end tells all who wait how it went.
+func (s *session) end(err error) {
+	s.listener.Close()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ended = true
+	answer := "ok\n"
+	if err != nil {
+		answer = qerr.Text(err) + "\n"
+	}
+	for _, c := range s.waiting {
+		io.WriteString(c, answer)
+		c.Close()
+	}
+}
+
+// peer is the user at the other end.
+func peer(c net.Conn) (uint32, error) {
+	raw, err := c.(*net.UnixConn).SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	var cred *unix.Ucred
+	var err2 error
+	err = raw.Control(func(fd uintptr) { cred, err2 = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) })
+	if err = errors.Join(err, err2); err != nil {
+		return 0, err
+	}
+	return cred.Uid, nil
+}
+
+// dial connects to the daemon of a mount. It answers only if the one who listens is the one who mounted.
+func (m Mounted) dial(request string) (net.Conn, *bufio.Reader, error) {
+	c, err := net.Dial("unix", socketName(m.device))
+	if err != nil {
+		return nil, nil, err
+	}
+	if uid, err := peer(c); err != nil || uid != 0 && uid != m.user {
+		c.Close()
+		return nil, nil, syscall.EPERM
+	}
+	if _, err := io.WriteString(c, request+"\n"); err != nil {
+		c.Close()
+		return nil, nil, err
+	}
+	return c, bufio.NewReader(c), nil
+}
+
+// Status asks the daemon about its images: the content of stats.json of each. An error means that the daemon is gone,
+// or belongs to somebody else.
+func (m Mounted) Status() ([]*qobj.Dict, error) {
+	c, r, err := m.dial("status")
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	var list []*qobj.Dict
+	for {
+		line, err := r.ReadString('\n')
+		if err != nil {
+			return list, nil
+		}
+		if v, err := qobj.ParseJSON(line); err == nil {
+			if d, ok := v.(*qobj.Dict); ok {
+				list = append(list, d)
+			}
+		}
+	}
+}
+
+// Unmount unmounts and returns when the images are final on disk; the error may be that of their last flush. What is
+// mounted on the directory must be this program's.
+func Unmount(mountpoint string, lazily bool) error {
+	m, ok := find(mountpoint)
+	if !ok {
+		return qerr.New(syscall.EINVAL, "'%s' is not a mount of platter", mountpoint)
+	}
+	c, r, err := m.dial("wait")
+	if err == nil {
+		defer c.Close()
+		_, err = r.ReadString('\n')
+	}
+	gone := err != nil
+	if e := detach(m.Mountpoint, lazily || gone); e != nil {
+		return e
+	}
+	if gone || lazily {
+		return nil
+	}
+	answer, err := r.ReadString('\n')
+	if err != nil {
+		return qerr.New(syscall.EIO, "The process that served '%s' ended without saying that the image is complete", mountpoint)
+	}
+	if answer = strings.TrimSpace(answer); answer != "ok" {
+		return qerr.New(syscall.EIO, "%s", answer)
+	}
+	return nil
+}

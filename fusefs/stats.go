@@ -1,0 +1,63 @@
+package fusefs
+
+import (
+	"os"
+	"sync/atomic"
+
+	"platter/formats/qobj"
+)
+
+// stats counts what happened to an image since it was mounted. Bytes, unless the name says otherwise.
+type stats struct {
+	reads, writes, flushes, errors atomic.Uint64 // requests
+	read, written, zeroed          atomic.Uint64
+	flushed                        atomic.Uint64 // the generation that the last flush covered
+	job                            atomic.Pointer[job]
+}
+
+// job is a long operation.
+type job struct {
+	command string
+	percent atomic.Uint64 // hundredths of a percent
+	cancel  func()
+}
+
+// dict is the content of stats.json.
+func (img *image) dict() *qobj.Dict {
+	d := qobj.NewDict()
+	s := &img.stats
+	d.Set("pid", os.Getpid())
+	d.Set("image", img.node.Filename())
+	d.Set("format", img.node.Driver().Name)
+	d.Set("read-only", img.readOnly)
+	d.Set("virtual-size", img.node.Size())
+	d.Set("read-requests", s.reads.Load())
+	d.Set("read-bytes", s.read.Load())
+	d.Set("write-requests", s.writes.Load())
+	d.Set("write-bytes", s.written.Load())
+	d.Set("zeroed-bytes", s.zeroed.Load())
+	d.Set("flushes", s.flushes.Load())
+	d.Set("errors", s.errors.Load())
+	d.Set("dirty", img.gen.Load() != s.flushed.Load())
+	if j := s.job.Load(); j != nil {
+		job := qobj.NewDict()
+		job.Set("command", j.command)
+		job.Set("percent", float64(j.percent.Load())/100)
+		d.Set("job", job)
+	}
+	return d
+}
+
+func (img *image) statsText() ([]byte, error) {
+	return append(qobj.AppendJSON(nil, img.dict(), true), '\n'), nil
+}
+
+// Figures gives the content of stats.json for all images.
+func (m *Mount) Figures() []byte {
+	var all []byte
+	for _, img := range m.images {
+		b, _ := img.statsText()
+		all = append(all, b...)
+	}
+	return all
+}

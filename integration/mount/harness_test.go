@@ -1,0 +1,187 @@
+package mount
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// platter is the program under test.
+var platter string
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "platter-mount-test")
+	if err != nil {
+		panic(err)
+	}
+	os.Chmod(dir, 0o755)
+	platter = filepath.Join(dir, "platter")
+	cmd := exec.Command("go", "build", "-o", platter, "platter/cmd/platter")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "building platter: %v\n%s", err, out)
+		os.Exit(1)
+	}
+	code := m.Run()
+	os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+// needFUSE skips where nothing can be mounted.
+func needFUSE(t *testing.T) {
+	t.Helper()
+	f, err := os.OpenFile("/dev/fuse", os.O_RDWR, 0)
+	if err != nil {
+		t.Skipf("no FUSE here: %v", err)
+	}
+	f.Close()
+	if os.Geteuid() != 0 {
+		if _, err := exec.LookPath("fusermount3"); err != nil {
+			t.Skip("neither root nor fusermount3")
+		}
+	}
+}
+
+// need skips if one of the tools is missing, or root's rights for loop devices.
+func need(t *testing.T, tools ...string) {
+	t.Helper()
+	os.Setenv("PATH", os.Getenv("PATH")+":/usr/sbin:/sbin")
+	for _, tool := range tools {
+		if tool == "losetup" {
+			if os.Geteuid() != 0 {
+				t.Skip("loop devices need root")
+			}
+			if _, err := os.Stat("/dev/loop-control"); err != nil {
+				t.Skip("no loop devices here")
+			}
+		}
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Skipf("%s is not installed", tool)
+		}
+	}
+}
+
+// stock gives a tool of stock qemu, or skips.
+func stock(t *testing.T, tool string) string {
+	t.Helper()
+	for _, dir := range []string{os.Getenv("PLATTER_ORACLE"), "../../.cache/oracle"} {
+		for _, sub := range []string{"bin", "usr/bin", "."} {
+			name := filepath.Join(dir, sub, tool)
+			if st, err := os.Stat(name); dir != "" && err == nil && !st.IsDir() {
+				abs, _ := filepath.Abs(name)
+				return abs
+			}
+		}
+	}
+	t.Skipf("no stock %s: set PLATTER_ORACLE or run make oracle", tool)
+	return ""
+}
+
+// run runs a command that must succeed and gives its standard output.
+func run(t *testing.T, name string, args ...string) string {
+	t.Helper()
+	out, stderr, code := try(t, name, args...)
+	if code != 0 {
+		t.Fatalf("%s %s: exit status %d\n%s%s", name, strings.Join(args, " "), code, out, stderr)
+	}
+	return out
+}
+
+// try runs a command and gives its output and exit status.
+func try(t *testing.T, name string, args ...string) (stdout, stderr string, code int) {
+	t.Helper()
+	cmd := exec.Command(name, args...)
+	var o, e bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &o, &e
+	cmd.WaitDelay = 5 * time.Second
+	err := cmd.Run()
+	if cmd.ProcessState == nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	return o.String(), e.String(), cmd.ProcessState.ExitCode()
+}
+
+// sh runs a shell script with $M, $D set to the mount point and the directory of the images.
+func sh(t *testing.T, script string, vars ...string) string {
+	t.Helper()
+	cmd := exec.Command("bash", "-euo", "pipefail", "-c", script)
+	cmd.Env = append(os.Environ(), vars...)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s\n%v\n%s", script, err, out)
+	}
+	return string(out)
+}
+
+// mountAt mounts images (options first) on a new directory, unmounted at the end of the test if it still is mounted.
+func mountAt(t *testing.T, args ...string) string {
+	t.Helper()
+	needFUSE(t)
+	mnt := filepath.Join(t.TempDir(), "mnt")
+	if err := os.Mkdir(mnt, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { give(mnt) })
+	run(t, platter, append(append([]string{"mount"}, args...), mnt)...)
+	return mnt
+}
+
+// give frees a mount point whatever its state.
+func give(mnt string) {
+	for range 10 {
+		if exec.Command(platter, "unmount", mnt).Run() == nil {
+			return
+		}
+		if b, _ := os.ReadFile("/proc/self/mountinfo"); !strings.Contains(string(b), " "+mnt+" ") {
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	syscall.Unmount(mnt, syscall.MNT_DETACH)
+}
+
+func unmount(t *testing.T, mnt string) {
+	t.Helper()
+	run(t, platter, "unmount", mnt)
+}
+
+// pid is the daemon behind a mount.
+func pid(t *testing.T, mnt string) int {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(mnt, "stats.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var n int
+	for _, line := range strings.Split(string(b), "\n") {
+		fmt.Sscanf(strings.TrimSpace(line), `"pid": %d`, &n)
+	}
+	if n == 0 {
+		t.Fatalf("no pid in %s", b)
+	}
+	return n
+}
+
+func sum(t *testing.T, name string) string {
+	t.Helper()
+	f, err := os.Open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		t.Fatal(err)
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+func itoa(n int) string { return fmt.Sprint(n) }
