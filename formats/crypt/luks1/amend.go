@@ -3,6 +3,7 @@ package luks1
 import (
 	"context"
 	"fmt"
+	"math"
 	"syscall"
 
 	"platter/formats/crypt"
@@ -82,8 +83,11 @@ func (v *Volume) chooseSlot(o AmendOptions) (int, error) {
 		}
 		return i, nil
 	}
-	if *o.Keyslot < 0 || *o.Keyslot >= Slots {
-		return 0, invalid("Invalid keyslot %d specified, must be between 0 and %d", uint32(*o.Keyslot), Slots-1)
+	switch k := *o.Keyslot; {
+	case k >= math.MinInt32 && k < 0: // QEMU prints it without sign here
+		return 0, invalid("Invalid keyslot %d specified, must be between 0 and %d", uint32(k), Slots-1)
+	case k < 0 || k >= Slots:
+		return 0, invalid("Invalid keyslot %d specified, must be between 0 and %d", k, Slots-1)
 	}
 	i = int(*o.Keyslot)
 	if !o.Force && v.active(i) {
@@ -120,7 +124,7 @@ func (v *Volume) eraseKeys(ctx context.Context, read crypt.ReadFunc, write crypt
 
 func (v *Volume) eraseSlot(ctx context.Context, read crypt.ReadFunc, write crypt.WriteFunc, o AmendOptions, old []byte) error {
 	if *o.Keyslot < 0 || *o.Keyslot >= Slots {
-		return invalid("Invalid keyslot %d specified, must be between 0 and %d", int32(*o.Keyslot), Slots-1)
+		return invalid("Invalid keyslot %d specified, must be between 0 and %d", *o.Keyslot, Slots-1)
 	}
 	i := int(*o.Keyslot)
 	if o.OldSecret != nil {

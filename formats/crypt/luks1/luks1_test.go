@@ -244,6 +244,7 @@ func TestAmend(t *testing.T) {
 		{AmendOptions{Active: true, NewSecret: b, OldSecret: b}, "'old-secret' must not be given when activating keyslots|", "10000000"},
 		{AmendOptions{Active: true, NewSecret: b, Keyslot: ptr(int64(8))}, "Invalid keyslot 8 specified, must be between 0 and 7|", "10000000"},
 		{AmendOptions{Active: true, NewSecret: b, Keyslot: ptr(int64(-1))}, "Invalid keyslot 4294967295 specified, must be between 0 and 7|", "10000000"},
+		{AmendOptions{Active: true, NewSecret: b, Keyslot: ptr(int64(1<<32 + 1))}, "Invalid keyslot 4294967297 specified, must be between 0 and 7|", "10000000"},
 		{AmendOptions{Active: true, NewSecret: b, Keyslot: ptr(int64(0))}, "Refusing to overwrite active keyslot 0 - please erase it first|", "10000000"},
 		{AmendOptions{Active: true, NewSecret: b, Secret: c}, "Invalid password, cannot unlock any keyslot|Failed to retrieve the master key", "10000000"},
 		{AmendOptions{Active: true, NewSecret: b}, "", "11000000"},

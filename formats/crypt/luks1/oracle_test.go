@@ -3,6 +3,7 @@ package luks1
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -211,6 +212,25 @@ func TestStockAfterAmend(t *testing.T) {
 		if (err == nil) != opens {
 			t.Errorf("%s: %s", password, out)
 		}
+	}
+}
+
+// A detached header that is created here opens in stock, with the data in a file of its own.
+func TestStockReadsDetached(t *testing.T) {
+	qemu := stock(t, "qemu-img")
+	dir := t.TempDir()
+	head, data, raw := filepath.Join(dir, "head"), filepath.Join(dir, "data"), filepath.Join(dir, "raw")
+	d, v := create(t, CreateOptions{Detached: true})
+	p := pattern()
+	if err := v.Block().Encrypt(0, p); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.WriteFile(head, d.p, 0o600), os.WriteFile(data, p, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	run(t, qemu, "convert", "--object", secret, "--image-opts", image(data)+",header.driver=file,header.filename="+head, "-O", "raw", raw)
+	if got, err := os.ReadFile(raw); err != nil || !bytes.Equal(got, pattern()) {
+		t.Errorf("stock reads something else (%v)", err)
 	}
 }
 
