@@ -31,6 +31,7 @@ type Node struct {
 	children []Child    // all but the backing file
 	backing  atomic.Pointer[Node]
 	storage  bool // opened as the storage of another node: may grow, reads past the end give zeroes
+	borrowed bool // the children and the backing file are another node's
 	override bool // the backing file was chosen by runtime options
 	probe    func(head []byte) bool
 	zeroes   detectZeroes
@@ -55,6 +56,15 @@ func Wrap(drv *formats.Driver, img formats.Image, flags formats.OpenFlags, name 
 	n := &Node{drv: drv, img: img, flags: flags, name: name, given: qobj.NewDict()}
 	n.adopt()
 	return n
+}
+
+// View makes a read-only node of another state of n's image, a snapshot's, on the same children and backing file. These
+// stay n's: closing the view closes img alone.
+func (n *Node) View(img formats.Image) *Node {
+	v := Wrap(n.drv, img, n.flags&^formats.ReadWrite, n.name)
+	v.children, v.borrowed = n.children, true
+	v.backing.Store(n.Backing())
+	return v
 }
 
 func (n *Node) adopt() {
@@ -214,6 +224,9 @@ func (n *Node) Close() error {
 	}
 	n.closed = true
 	err := n.img.Close()
+	if n.borrowed {
+		return err
+	}
 	for _, c := range n.Children() {
 		if e := c.Node.Close(); err == nil {
 			err = e

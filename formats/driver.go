@@ -23,7 +23,9 @@ type Driver struct {
 	Kind    Kind     //
 	Schemes []string // protocols: the prefixes of file names that select it, without the colon
 	Backing bool     // formats: an image may have a backing file
-	Hidden  bool     // left out of the "Supported formats" list, as QEMU's list does not have it
+	// Compresses: images may implement CompressedWriter; -c of convert is refused otherwise before anything is made.
+	Compresses bool
+	Hidden     bool // left out of the "Supported formats" list, as QEMU's list does not have it
 
 	// Primary is the role of the storage child; "" means "file".
 	Primary string

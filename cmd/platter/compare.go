@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 
 	"platter/tools"
 )
@@ -58,4 +59,19 @@ func parseCompare(p *parser) (verbRun, error) {
 	return &a, nil
 }
 
-func (a *compareArgs) run(ctx context.Context, e *env) int { return e.notYet("compare") }
+func (a *compareArgs) run(ctx context.Context, e *env) int {
+	p := e.progress(a.Progress, a.Quiet)
+	status, err := tools.Compare(ctx, e.tools(), tools.CompareOptions{
+		First: a.First, Second: a.Second, Strict: a.Strict, Meter: p.Meter,
+		Say: func(text string) {
+			if !a.Quiet {
+				fmt.Fprintln(e.stdout, text)
+			}
+		},
+	})
+	p.End()
+	if err != nil {
+		e.reportError(err)
+	}
+	return status
+}

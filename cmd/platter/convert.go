@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"io"
 	"math"
 
 	"platter/formats/option"
@@ -166,4 +167,38 @@ func (a *convertArgs) operands(p *parser, sourceCache string) (verbRun, error) {
 	return a, p.err
 }
 
-func (a *convertArgs) run(ctx context.Context, e *env) int { return e.notYet("convert") }
+func (a *convertArgs) run(ctx context.Context, e *env) int {
+	if a.OptionsHelp {
+		return a.help(e)
+	}
+	o := tools.ConvertOptions{
+		Target: a.Target, TargetFormat: a.TargetFormat, TargetImageOpts: a.TargetImageOpts, TargetCache: a.TargetCache,
+		Options: a.Options, Compress: a.Compress, Backing: a.Backing, BackingFormat: a.BackingFormat,
+		NoCreate: a.NoCreate, TargetIsZero: a.TargetIsZero, SparseSize: a.SparseSize, Bitmaps: a.Bitmaps,
+		SkipBroken: a.SkipBroken, Rate: a.Rate, Parallel: int(a.Parallel), OutOfOrder: a.OutOfOrder,
+		CopyRange: a.CopyRange, Salvage: a.Salvage, Quiet: a.Quiet, Snapshot: a.Snapshot.tools(),
+	}
+	for _, name := range a.Sources {
+		o.Sources = append(o.Sources, tools.Source{
+			Filename: name, ImageOpts: a.ImageOpts, Format: a.Format, Cache: a.SourceCache, ForceShare: a.ForceShare,
+		})
+	}
+	p := e.progress(a.Progress, a.Quiet)
+	o.Meter = p.Meter
+	err := tools.Convert(ctx, e.tools(), o)
+	p.End()
+	return e.finish(err)
+}
+
+// help lists the options of the target's format.
+func (a *convertArgs) help(e *env) int {
+	if a.TargetFormat == "" {
+		e.report("Option help requires a format be specified")
+		return 1
+	}
+	schema, err := tools.OptionHelp(e.tools(), a.TargetFormat, a.Target)
+	if err == nil {
+		io.WriteString(e.stdout, schema.HelpText("Supported options"))
+	}
+	return e.finish(err)
+}

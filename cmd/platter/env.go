@@ -56,6 +56,14 @@ func (e *env) reportError(err error) {
 	io.WriteString(e.stderr, qerr.Hint(err))
 }
 
+// finish reports the error with which a verb ended, if there is one, and gives the exit status.
+func (e *env) finish(err error) int {
+	if err != nil {
+		e.reportError(err)
+	}
+	return exitStatus(err)
+}
+
 // warn prints a warning.
 func (e *env) warn(format string, a ...any) { e.report("warning: "+format, a...) }
 

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"math"
 
 	"platter/tools"
+	"platter/tools/render"
 )
 
 // mapArgs is what the command line of map says.
@@ -45,4 +47,14 @@ func parseMap(p *parser) (verbRun, error) {
 	return &a, nil
 }
 
-func (a *mapArgs) run(ctx context.Context, e *env) int { return e.notYet("map") }
+func (a *mapArgs) run(ctx context.Context, e *env) int {
+	out := bufio.NewWriterSize(e.stdout, 64<<10)
+	w := render.NewMap(out, a.JSON)
+	err := tools.Map(ctx, e.tools(), tools.MapOptions{
+		Source: a.Source, StartOffset: a.StartOffset, MaxLength: a.MaxLength, Opened: w.Begin,
+	}, w.Entry)
+	if e := out.Flush(); err == nil {
+		err = e
+	}
+	return e.finish(err)
+}

@@ -7,6 +7,7 @@ import (
 	"platter/formats/option"
 	"platter/formats/qerr"
 	"platter/formats/qobj"
+	"platter/tools"
 )
 
 // snapshotParam is the value of -l: a name or id, or (Exact) a list that says which of the two is meant.
@@ -55,6 +56,14 @@ func (p *parser) snapshotParam(s *snapshotParam) {
 	if v, ok := d.String("snapshot.name"); ok {
 		s.Name = &v
 	}
+}
+
+// tools gives what the verbs take, nil if the option was not given.
+func (s *snapshotParam) tools() *tools.SnapshotParam {
+	if !s.Given {
+		return nil
+	}
+	return &tools.SnapshotParam{IDOrName: s.NameOrID, Exact: s.Exact, ID: s.ID, Name: s.Name}
 }
 
 // warnFlags warns of elements without a value in a list where that is no longer good style.

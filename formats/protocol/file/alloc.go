@@ -133,6 +133,9 @@ func setLength(fd int, old, size int64, pre formats.Prealloc) error {
 		if err = unix.Ftruncate(fd, size); err != nil {
 			return qerr.Errno(qerr.Of(err), "Failed to resize file")
 		}
+		if old == 0 && size > 0 {
+			writeFirstBlock(fd, size)
+		}
 		return nil
 	case formats.PreallocFalloc:
 		if size > old {
@@ -150,6 +153,16 @@ func setLength(fd int, old, size int64, pre formats.Prealloc) error {
 		unix.Ftruncate(fd, old)
 	}
 	return err
+}
+
+// writeFirstBlock allocates the beginning of a new file, as QEMU does: some file systems tell the alignment of direct I/O
+// only by a request to a block that is there. The file is as good without.
+func writeFirstBlock(fd int, size int64) {
+	zeroes := make([]byte, 4096)
+	if size < int64(len(zeroes)) {
+		zeroes = zeroes[:512]
+	}
+	unix.Pwrite(fd, zeroes, 0)
 }
 
 // writeZeroes fills [from, to) with written zeroes and forces them to storage, so that the space is really there.
