@@ -115,6 +115,9 @@ func perms(p place) (perm, shared formats.Perm) {
 	if p.parent != nil && !p.parent.RawCreate && !p.flags.Has(formats.ForceShare) {
 		shared &^= formats.PermWrite | formats.PermResize
 	}
+	if p.flags.Has(formats.OneWriter) {
+		shared &^= formats.PermWrite | formats.PermResize
+	}
 	return perm, shared
 }
 

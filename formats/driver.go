@@ -104,6 +104,8 @@ const (
 	// WriteThrough flushes after each write (cache modes writethrough and directsync). It holds for the node that the
 	// user opens, not for its children.
 	WriteThrough
+	// OneWriter keeps other processes from writing and resizing, whatever the format: who exports an image caches it.
+	OneWriter
 )
 
 // Has reports whether all flags of g are set.

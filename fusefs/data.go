@@ -208,9 +208,8 @@ func allocatedIn(n *chain.Node) int64 {
 
 // window is a part of another content.
 type window struct {
-	of      content
-	off, n  int64
-	counted bool // the parent's space is told in proportion
+	of     content
+	off, n int64
 }
 
 func (w *window) size() int64 { return w.n }

@@ -204,6 +204,7 @@ func hostFiles(n *chain.Node) []string {
 func fillRoot(root *static, img *image) error {
 	root.add("disk.raw", img.disk)
 	img.disk.tags = tagsOf(img.node, 0)
+	root.add("partitions", newPartitions(img.disk))
 	root.add("chain", newLayers(img))
 	root.add("info.json", &text{img: img, make: func() ([]byte, error) { return infoJSON(img, img.node) }})
 	root.add("map.json", &text{img: img, make: func() ([]byte, error) { return mapJSON(img) }})

@@ -96,7 +96,7 @@ func (e *env) mount(ctx context.Context, o *mountOptions, images []string, image
 }
 
 func openForMount(ctx context.Context, env *chain.Env, s tools.Source, o *mountOptions) (*chain.Node, error) {
-	flags := formats.Unmap
+	flags := formats.Unmap | formats.OneWriter
 	if !o.config.ReadOnly {
 		flags |= formats.ReadWrite | formats.Resize
 	}
