@@ -1,11 +1,11 @@
 package chain
 
 import (
-	"bytes"
 	"context"
 	"syscall"
 
 	"platter/formats"
+	"platter/formats/codec"
 	"platter/formats/qerr"
 )
 
@@ -47,7 +47,7 @@ func (n *Node) WriteAt(ctx context.Context, p []byte, off int64, f formats.Write
 	if len(p) == 0 {
 		return nil
 	}
-	if n.zeroes != detectOff && isZero(p) {
+	if n.zeroes != detectOff && codec.IsZero(p) {
 		if n.zeroes == detectUnmap {
 			f |= formats.MayUnmap
 		}
@@ -163,9 +163,4 @@ func (n *Node) WriteCompressed(ctx context.Context, p []byte, off int64) error {
 		return err
 	}
 	return n.writeThrough(ctx, c.WriteCompressed(ctx, p, off))
-}
-
-// isZero reports whether p, which is not empty, holds only zeroes.
-func isZero(p []byte) bool {
-	return p[0] == 0 && p[len(p)-1] == 0 && bytes.Equal(p[1:], p[:len(p)-1])
 }

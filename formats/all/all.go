@@ -2,6 +2,8 @@ package all
 
 import (
 	"platter/formats"
+	"platter/formats/bochs"
+	"platter/formats/cloop"
 	"platter/formats/protocol/file"
 	"platter/formats/protocol/null"
 	"platter/formats/raw"
@@ -13,6 +15,8 @@ func Registry() *formats.Registry {
 	drivers := []*formats.Driver{
 		raw.Driver(),
 		vdi.Driver(),
+		bochs.Driver(),
+		cloop.Driver(),
 		file.Driver(),
 		file.DeviceDriver(),
 	}
