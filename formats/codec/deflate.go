@@ -15,16 +15,17 @@ const (
 // Deflater writes deflate streams. It is reused from call to call without allocating. The same input always gives the
 // same output. The effort is fixed, at a size near that of zlib's level 6.
 type Deflater struct {
-	window int
-	match  matcher
-	tokens [maxTokens]uint32
-	now    frequencies // of the block that is being collected
-	chunk  frequencies // of the tokens behind it
-	lit    prefixCode
-	dist   prefixCode
-	lens   [259]uint32 // bits of a match length, how many in the top byte
-	pre    preamble
-	out    bitWriter
+	window     int
+	match      matcher
+	tokens     [maxTokens]uint32
+	now        frequencies // of the block that is being collected
+	chunk      frequencies // of the tokens behind it
+	lit        prefixCode
+	dist       prefixCode
+	packed     [1024]uint32 // see packCodes
+	packedDist [32]uint32
+	pre        preamble
+	out        bitWriter
 }
 
 // NewDeflater returns a compressor whose matches reach back at most window bytes, a power of two from 256 to 32768.

@@ -138,64 +138,36 @@ func (d *Deflater) stored(src []byte, last uint32) {
 	}
 }
 
-// emit writes the tokens and the end of the block. Near the end of dst, where a word no longer fits, it goes on through
-// put.
+// emit writes the tokens and the end of the block. There is no branch on what a token is, as that is what cannot be
+// foretold. Near the end of dst, where a word no longer fits, it goes on byte by byte.
 func (d *Deflater) emit(tokens []uint32) {
-	d.lengthBits()
+	d.packCodes()
 	dst, at, bits, n := d.out.dst, d.out.at, d.out.bits, d.out.n
-	lastWord := len(dst) - 8
-	var packed [256]uint32
-	for i := range packed {
-		packed[i] = uint32(d.lit.codes[i]) | uint32(d.lit.lens[i])<<24
-	}
-	i := 0
-	for ; i < len(tokens) && at <= lastWord; i++ {
-		t := tokens[i]
-		if t&tokenMatch == 0 {
-			e := packed[t&255]
-			bits |= uint64(e&0xffffff) << (n & 63)
-			n += uint(e >> 24)
-		} else {
-			e := d.lens[t>>16&0x1ff]
-			bits |= uint64(e&0xffffff) << (n & 63)
-			n += uint(e >> 24)
-			dist := t & 0x7fff
-			sym := distSymbol(dist)
-			bits |= uint64(d.dist.codes[sym]) << (n & 63)
-			n += uint(d.dist.lens[sym])
-			base := distEntries[sym&31]
-			bits |= uint64(dist-(base>>16-1)) << (n & 63)
-			n += uint(base & 0xff)
-		}
+	for len(tokens) > 0 && len(dst)-at >= 8 {
+		t := tokens[0]
+		tokens = tokens[1:]
+		e := d.packed[t&1023]
+		bits |= uint64(e&0xffffff) << (n & 63)
+		n += uint(e >> 24)
+		e = d.packedDist[t>>10&31]
+		bits |= uint64(e&0xffff|t>>15<<(e>>16&15)) << (n & 63)
+		n += uint(e >> 24)
 		binary.LittleEndian.PutUint64(dst[at:], bits)
 		at += int(n >> 3)
 		bits >>= n & 56
 		n &= 7
 	}
 	d.out.at, d.out.bits, d.out.n = at, bits, n
-	for _, t := range tokens[i:] {
-		d.emitToken(t)
+	for _, t := range tokens {
+		e := d.packed[t&1023]
+		d.out.put(e&0xffffff, uint(e>>24))
+		d.out.flushBytes()
+		e = d.packedDist[t>>10&31]
+		d.out.put(e&0xffff|t>>15<<(e>>16&15), uint(e>>24))
+		d.out.flushBytes()
 	}
 	d.out.put(uint32(d.lit.codes[256]), uint(d.lit.lens[256]))
 	d.out.flushBytes()
-}
-
-// emitToken writes one token byte by byte.
-func (d *Deflater) emitToken(t uint32) {
-	w := &d.out
-	if t&tokenMatch == 0 {
-		w.put(uint32(d.lit.codes[t&255]), uint(d.lit.lens[t&255]))
-	} else {
-		e := d.lens[t>>16&0x1ff]
-		w.put(e&0xffffff, uint(e>>24))
-		w.flushBytes()
-		dist := t & 0x7fff
-		sym := distSymbol(dist)
-		w.put(uint32(d.dist.codes[sym]), uint(d.dist.lens[sym]))
-		w.flushBytes()
-		w.put(dist-(distEntries[sym]>>16-1), uint(distEntries[sym]&0xff))
-	}
-	w.flushBytes()
 }
 
 // flushBytes writes the whole bytes out.
@@ -208,12 +180,21 @@ func (w *bitWriter) flushBytes() {
 	}
 }
 
-// lengthBits makes the table of the match lengths' codes with their extra bits.
-func (d *Deflater) lengthBits() {
+// packCodes makes the tables of what is written for each part of a token: of a byte or length the bits, with the extra
+// ones, in bits 0-23 and their number in bits 24-31; of a distance the code in bits 0-15, its length in bits 16-19 and
+// that with the extra bits in bits 24-31.
+func (d *Deflater) packCodes() {
+	for b := range 256 {
+		d.packed[b] = uint32(d.lit.codes[b]) | uint32(d.lit.lens[b])<<24
+	}
 	for length := minMatch; length <= maxMatch; length++ {
 		sym := lengthSymbol[length]
 		n := uint32(d.lit.lens[sym])
 		base, extra := litEntries[sym]>>16, litEntries[sym]&0xff
-		d.lens[length] = uint32(d.lit.codes[sym]) | (uint32(length)-base)<<n | (n+extra)<<24
+		d.packed[256+length] = uint32(d.lit.codes[sym]) | (uint32(length)-base)<<n | (n+extra)<<24
+	}
+	for sym := range noDistance {
+		n := uint32(d.dist.lens[sym])
+		d.packedDist[sym] = uint32(d.dist.codes[sym]) | n<<16 | (n+distEntries[sym]&0xff)<<24
 	}
 }

@@ -15,11 +15,11 @@ const (
 	minHashBits  = 10
 	maxHashBits  = 15
 	hash3Bits    = 12
-	tokenMatch   = 1 << 31 // a match: length in bits 16-24, distance less one in bits 0-14; otherwise a byte
-	searchMargin = 16      // no match starts in the last bytes, so that words may be read without a check
+	searchMargin = 16 // no match starts in the last bytes, so that words may be read without a check
 
-	niceMatch = 32 // a match of that length is taken without trying the others
-	lazyMatch = 7  // a match shorter than that is weighed against the one that begins a byte later
+	niceMatch = 32   // a match of that length is taken without trying the others
+	near3     = 4096 // a match of three bytes that is farther back costs more than the bytes
+	lazyMatch = 7    // a match shorter than that is weighed against the one that begins a byte later
 )
 
 // matcher finds repeated strings. For each hash of four bytes it keeps the last two positions, as the halves of a
@@ -48,45 +48,56 @@ func hash3(v uint32) uint32             { return v << 8 * 0x9e3779b1 >> (32 - ha
 func (m *matcher) tokenize(src []byte, pos int, tokens []uint32, f *frequencies) (int, int) {
 	count := 0
 	last := len(src) - searchMargin
-	for pos <= last && count < len(tokens)-1 {
-		length, dist := m.find(src, pos, 0)
-		if length < minMatch {
-			tokens[count] = uint32(src[pos])
-			count++
-			f.lit[src[pos]]++
-			pos++
-			continue
-		}
+	length, dist := 0, 0 // the match at pos
+	if pos <= last {
+		length, dist = m.find(src, pos)
+	}
+	for pos < last && count < len(tokens)-1 {
 		from := pos + 1
-		// A longer match one byte on is worth a literal.
-		for length < lazyMatch && pos+1 <= last && count < len(tokens)-1 {
-			l, d := m.find(src, pos+1, length)
-			from = pos + 2
-			if l <= length || 4*(l-length)+bits.Len(uint(dist))-bits.Len(uint(d)) <= 2 {
-				break
+		if length < lazyMatch {
+			// A longer match one byte on is worth a literal, as is none at all here.
+			l, d := m.find(src, pos+1)
+			from++
+			if length < minMatch || 4*(l-length)+bits.Len(uint(dist))-bits.Len(uint(d)) > 2 {
+				tokens[count] = literalToken(src[pos])
+				count++
+				f.lit[src[pos]]++
+				pos++
+				length, dist = l, d
+				continue
 			}
-			tokens[count] = uint32(src[pos])
-			count++
-			f.lit[src[pos]]++
-			pos++
-			length, dist = l, d
 		}
-		m.insert(src, from, min(pos+length, last+1))
-		tokens[count] = tokenMatch | uint32(length)<<16 | uint32(dist-1)
+		sym := distSymbol(uint32(dist - 1))
+		tokens[count] = matchToken(length, dist, sym)
 		count++
 		f.lit[lengthSymbol[length]]++
-		f.dist[distSymbol(uint32(dist-1))]++
+		f.dist[sym]++
 		pos += length
+		m.insert(src, from, min(pos, last+1))
+		length, dist = 0, 0
+		if pos <= last {
+			length, dist = m.find(src, pos)
+		}
 	}
-	if pos > last {
+	if pos >= last {
 		for pos < len(src) && count < len(tokens) {
-			tokens[count] = uint32(src[pos])
+			tokens[count] = literalToken(src[pos])
 			count++
 			f.lit[src[pos]]++
 			pos++
 		}
 	}
 	return pos, count
+}
+
+// A token has the length's or byte's index into the table of codes in bits 0-9 (the byte, or 256 more than the length),
+// the distance's symbol in bits 10-14 (noDistance for a byte), and the extra bits of the distance above.
+const noDistance = 30
+
+func literalToken(b byte) uint32 { return uint32(b) | noDistance<<10 }
+
+func matchToken(length, dist int, sym uint8) uint32 {
+	return uint32(length+256) | uint32(sym)<<10 | (uint32(dist)-distEntries[sym&31]>>16)<<15
 }
 
 // insert enters the positions from..to-1, which lie within a match; short strings there are not worth the time.
@@ -102,9 +113,9 @@ func (m *matcher) insert(src []byte, from, to int) {
 // match or, of two equally long ones, the nearer.
 const keyShift = 17
 
-// find enters pos and returns the longest earlier match for it, if there is one of more than least bytes; otherwise a
-// length of 0. Which candidate is the best is found without branches, because no branch here could be foretold.
-func (m *matcher) find(src []byte, pos, least int) (length, dist int) {
+// find enters pos and returns the longest earlier match for it; one of less than minMatch bytes means nothing. Which
+// candidate is the best is found without branches, because no branch here could be foretold.
+func (m *matcher) find(src []byte, pos int) (length, dist int) {
 	v := binary.LittleEndian.Uint64(src[pos:])
 	h := &m.head[hash4(uint32(v), m.shift)]
 	old := *h
@@ -114,16 +125,13 @@ func (m *matcher) find(src []byte, pos, least int) (length, dist int) {
 	*h3 = uint16(pos)
 
 	limit := min(m.window, pos)
-	best := candidate(src, pos, v, old3, limit)
+	best := candidate(src, pos, v, old3, min(limit, near3))
 	best = max(best, candidate(src, pos, v, uint16(old), limit))
 	best = max(best, candidate(src, pos, v, uint16(old>>16), limit))
 	length = (best + 1<<keyShift - 1) >> keyShift
 	dist = length<<keyShift - best
 	if length == 8 {
 		length, dist = m.extend(src, pos, dist, old, limit)
-	}
-	if length <= least {
-		length = 0
 	}
 	return length, dist
 }
