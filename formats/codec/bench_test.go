@@ -121,3 +121,47 @@ func BenchmarkDeflate(b *testing.B) {
 		return len(src)
 	})
 }
+
+// Deflate of what is given up, zstd's of the same, and the search for data that is not zero.
+func BenchmarkGiveUp(b *testing.B) {
+	random := samples(b)["random"]
+	dst := make([]byte, 65535)
+	d := NewDeflater(Window4K)
+	var z ZstdEncoder
+	zero := make([]byte, 65536)
+	for name, f := range map[string]func() bool{
+		"deflate": func() bool { _, ok := d.Raw(dst, random); return !ok },
+		"zstd":    func() bool { _, ok := z.Encode(dst, random); return !ok },
+		"zero":    func() bool { return IsZero(zero) },
+	} {
+		b.Run(name, func(b *testing.B) {
+			b.SetBytes(65536)
+			for b.Loop() {
+				if !f() {
+					b.Fatal("wrong")
+				}
+			}
+		})
+	}
+}
+
+func BenchmarkZstdDecode(b *testing.B) {
+	var e ZstdEncoder
+	var d ZstdDecoder
+	var packed [][]byte
+	buf, dst := make([]byte, 70000), make([]byte, 65536)
+	for _, c := range clusters(b) {
+		if n, ok := e.Encode(buf[:65535], c); ok {
+			packed = append(packed, bytes.Clone(buf[:n]))
+		}
+	}
+	b.SetBytes(int64(len(packed)) << 16)
+	b.ReportAllocs()
+	for b.Loop() {
+		for _, src := range packed {
+			if err := d.Decode(dst, src); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+}

@@ -42,7 +42,7 @@ func NewDeflater(window int) *Deflater {
 // dst; bytes of dst may have been overwritten then. Input that surely does not become smaller is noticed from
 // samples, before it is compressed, if dst is not larger than src.
 func (d *Deflater) Raw(dst, src []byte) (n int, ok bool) {
-	if len(dst) <= len(src) && looksRandom(src) {
+	if len(dst) <= len(src) && looksRandom(src, d.window) {
 		return 0, false
 	}
 	d.out = bitWriter{dst: dst}

@@ -19,7 +19,7 @@ const (
 
 	niceMatch = 32   // a match of that length is taken without trying the others
 	near3     = 4096 // a match of three bytes that is farther back costs more than the bytes
-	lazyMatch = 7    // a match shorter than that is weighed against the one that begins a byte later
+	lazyMatch = 10   // a match shorter than that is weighed against the one that begins a byte later
 )
 
 // matcher finds repeated strings. For each hash of four bytes it keeps the last two positions, as the halves of a

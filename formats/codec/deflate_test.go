@@ -40,7 +40,7 @@ func TestDeflateRoundTrip(t *testing.T) {
 			}
 			// A buffer that is exactly large enough will do, unless the input is given up at first sight.
 			exact := bytes.Repeat([]byte{0xa5}, n+16)
-			if m, ok := d.Raw(exact[:n], want); ok != (n > len(want) || !looksRandom(want)) || ok && m != n {
+			if m, ok := d.Raw(exact[:n], want); ok != (n > len(want) || !looksRandom(want, window)) || ok && m != n {
 				t.Errorf("%s window %d: %d bytes in a buffer of %d: %v", name, window, m, n, ok)
 			}
 			for limit := n - 1; limit >= 0 && limit > n-10; limit-- {
@@ -144,13 +144,16 @@ func TestDeflateRandom(t *testing.T) {
 	d := NewDeflater(Window4K)
 	all := samples(t)
 	dst := make([]byte, 65535)
-	if _, ok := d.Raw(dst, all["random"]); ok || !looksRandom(all["random"]) {
+	if _, ok := d.Raw(dst, all["random"]); ok || !looksRandom(all["random"], Window4K) {
 		t.Error("random bytes were compressed")
 	}
 	period := bytes.Repeat(all["random"][:2000], 32)
 	tail := append(bytes.Clone(all["random"][:60000]), make([]byte, 4000)...)
-	for i, b := range [][]byte{all["mixed"], all["text"], all["skewed"], all["zero"], period, tail} {
-		if n, ok := d.Raw(dst[:len(b)-1], b); !ok || looksRandom(b) {
+	pages := bytes.Repeat(all["random"][:4096], 16)
+	hidden := bytes.Clone(all["random"]) // zeroes where no sample is taken
+	clear(hidden[4096+sampleLen : 8192])
+	for i, b := range [][]byte{all["mixed"], all["text"], all["skewed"], all["zero"], period, tail, pages, hidden} {
+		if n, ok := d.Raw(dst[:len(b)-1], b); !ok || looksRandom(b, Window4K) {
 			t.Errorf("buffer %d of %d bytes is left as it is (%d)", i, len(b), n)
 		}
 	}

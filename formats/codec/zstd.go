@@ -14,6 +14,7 @@ const (
 	zstdSkipMagic  = 0x184d2a50 // and the 15 after it
 	zstdSkipMask   = 0xfffffff0
 	zstdMaxWindow  = 1 << 27 // what the reference decoder takes without being told to take more
+	zstdWindow     = 1 << 21 // the largest cluster of qcow2
 	zstdMaxCluster = 1 << 30 // a bound for what Decode is asked for
 )
 
@@ -129,13 +130,13 @@ type ZstdEncoder struct {
 func (z *ZstdEncoder) Encode(dst, src []byte) (n int, ok bool) {
 	if z.e == nil {
 		e, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(false), zstd.WithZeroFrames(true),
-			zstd.WithEncoderLevel(zstd.SpeedDefault), zstd.WithWindowSize(2<<20), zstd.WithLowerEncoderMem(true))
+			zstd.WithEncoderLevel(zstd.SpeedDefault), zstd.WithWindowSize(zstdWindow), zstd.WithLowerEncoderMem(true))
 		if err != nil {
 			return 0, false
 		}
 		z.e = e
 	}
-	if looksRandom(src) && len(dst) <= len(src) {
+	if looksRandom(src, zstdWindow) && len(dst) <= len(src) {
 		return 0, false
 	}
 	z.out = z.e.EncodeAll(src, z.out[:0])
