@@ -6,6 +6,7 @@ import (
 	"platter/formats/cloop"
 	"platter/formats/protocol/file"
 	"platter/formats/protocol/null"
+	"platter/formats/qcow2"
 	"platter/formats/raw"
 	"platter/formats/vdi"
 )
@@ -17,6 +18,7 @@ func Registry() *formats.Registry {
 		vdi.Driver(),
 		bochs.Driver(),
 		cloop.Driver(),
+		qcow2.Driver(),
 		file.Driver(),
 		file.DeviceDriver(),
 	}

@@ -1,0 +1,216 @@
+package qcow2
+
+import (
+	"context"
+	"runtime"
+	"sync"
+	"syscall"
+
+	"platter/formats/codec"
+	"platter/formats/qerr"
+)
+
+// decodedClusters keeps the clusters that were decompressed last, by their descriptors: what a descriptor refers to does
+// not change before it is given up.
+type decodedClusters struct {
+	mu    sync.Mutex
+	slots []decodedSlot
+	clock uint64
+}
+
+type decodedSlot struct {
+	entry uint64
+	used  uint64
+	data  []byte
+}
+
+const decodedBytes = 2 << 20 // how much is kept, at least 4 clusters
+
+// copyTo copies from the cluster of entry, if it is there.
+func (d *decodedClusters) copyTo(p []byte, entry uint64, inside int64) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for k := range d.slots {
+		if s := &d.slots[k]; s.entry == entry {
+			d.clock++
+			s.used = d.clock
+			copy(p, s.data[inside:])
+			return true
+		}
+	}
+	return false
+}
+
+// put keeps a copy of a cluster in the place of the one that was not used for the longest time.
+func (d *decodedClusters) put(entry uint64, data []byte) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.clock++
+	if len(d.slots) < max(4, decodedBytes/len(data)) {
+		d.slots = append(d.slots, decodedSlot{entry, d.clock, append([]byte(nil), data...)})
+		return
+	}
+	oldest := 0
+	for k := range d.slots {
+		if d.slots[k].entry == entry {
+			return
+		}
+		if d.slots[k].used < d.slots[oldest].used {
+			oldest = k
+		}
+	}
+	s := &d.slots[oldest]
+	s.entry, s.used = entry, d.clock
+	copy(s.data, data)
+}
+
+// forget drops everything: clusters were given up, and others may get their places.
+func (d *decodedClusters) forget() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.slots = nil
+}
+
+// decoder is what one goroutine needs to decompress.
+type decoder struct {
+	inflate codec.Inflater
+	zstd    codec.ZstdDecoder
+	raw     []byte
+	cluster []byte
+}
+
+var decoders = sync.Pool{New: func() any { return new(decoder) }}
+
+func sized(b *[]byte, n int64) []byte {
+	if int64(cap(*b)) < n {
+		*b = make([]byte, n)
+	}
+	return (*b)[:n]
+}
+
+// decompress fills dst, a whole cluster, from raw.
+func (i *image) decompress(d *decoder, dst, raw []byte) error {
+	var err error
+	if i.hdr.compression == compressionZstd {
+		err = d.zstd.Decode(dst, raw)
+	} else {
+		err = d.inflate.Fill(dst, raw)
+	}
+	if err != nil {
+		return qerr.New(syscall.EIO, "%v", err)
+	}
+	return nil
+}
+
+// maxBatch bounds how many compressed clusters are read together.
+const maxBatch = 64
+
+// batch is a run of compressed clusters of one request whose streams lie close together in the file.
+type batch struct {
+	entries  [maxBatch]uint64
+	count    int
+	from, to hostOff // what must be read
+}
+
+// readCompressed reads from the compressed cluster e at g, and from those that follow it if p goes on and they are near.
+// It returns how much of p is filled.
+func (i *image) readCompressed(ctx context.Context, p []byte, g guestOff, e extent) (int64, error) {
+	inside := i.inCluster(int64(g))
+	whole := inside == 0 && e.n == i.clusterSize
+	if !whole || int64(len(p)) < 2*i.clusterSize {
+		return e.n, i.readOneCompressed(ctx, p[:e.n], inside, e.entry)
+	}
+	var b batch
+	if err := i.gather(ctx, &b, p, g, e); err != nil {
+		return 0, err
+	}
+	n := int64(b.count) << i.clusterBits
+	if b.count == 1 {
+		return n, i.readOneCompressed(ctx, p[:n], 0, e.entry)
+	}
+	return n, i.readBatch(ctx, p[:n], &b)
+}
+
+func (i *image) readOneCompressed(ctx context.Context, p []byte, inside int64, entry uint64) error {
+	if i.clusters.copyTo(p, entry, inside) {
+		return nil
+	}
+	d := decoders.Get().(*decoder)
+	defer decoders.Put(d)
+	off, n := i.compressedAt(entry)
+	raw := sized(&d.raw, n)
+	if err := i.file.ReadAt(ctx, raw, int64(off)); err != nil {
+		return err
+	}
+	if int64(len(p)) == i.clusterSize { // read once and whole: not worth keeping
+		return i.decompress(d, p, raw)
+	}
+	cluster := sized(&d.cluster, i.clusterSize)
+	if err := i.decompress(d, cluster, raw); err != nil {
+		return err
+	}
+	copy(p, cluster[inside:])
+	i.clusters.put(entry, cluster)
+	return nil
+}
+
+// gather collects the compressed clusters from e on that p covers whole and that one read can fetch.
+func (i *image) gather(ctx context.Context, b *batch, p []byte, g guestOff, e extent) error {
+	off, n := i.compressedAt(e.entry)
+	b.entries[0], b.count, b.from, b.to = e.entry, 1, off, off+hostOff(n)
+	for b.count < maxBatch && int64(b.count+1)<<i.clusterBits <= int64(len(p)) {
+		next, err := i.lookup(ctx, g+guestOff(int64(b.count)<<i.clusterBits), i.clusterSize, false)
+		if err != nil || next.kind != compressed {
+			return nil // an error comes again when its place is reached
+		}
+		// In order, without large gaps: then what is read is what is used.
+		last := off
+		if off, n = i.compressedAt(next.entry); off < last || off > b.to+4096 || off+hostOff(n) < b.to {
+			return nil
+		}
+		b.entries[b.count], b.to = next.entry, off+hostOff(n)
+		b.count++
+	}
+	return nil
+}
+
+// readBatch reads the streams at once and decompresses them on all processors.
+func (i *image) readBatch(ctx context.Context, p []byte, b *batch) error {
+	d := decoders.Get().(*decoder)
+	defer decoders.Put(d)
+	raw := sized(&d.raw, int64(b.to-b.from))
+	if err := i.file.ReadAt(ctx, raw, int64(b.from)); err != nil {
+		return err
+	}
+	decode := func(d *decoder, from, to int) error {
+		for k := from; k < to; k++ {
+			off, n := i.compressedAt(b.entries[k])
+			at := int64(off - b.from)
+			if err := i.decompress(d, p[int64(k)<<i.clusterBits:][:i.clusterSize], raw[at:at+n]); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	workers := min(runtime.GOMAXPROCS(0), b.count)
+	if workers == 1 || len(p) < 64<<10 {
+		return decode(d, 0, b.count)
+	}
+	errs := make([]error, workers)
+	var wg sync.WaitGroup
+	for w := 1; w < workers; w++ {
+		wg.Go(func() {
+			own := decoders.Get().(*decoder)
+			defer decoders.Put(own)
+			errs[w] = decode(own, b.count*w/workers, b.count*(w+1)/workers)
+		})
+	}
+	errs[0] = decode(d, 0, b.count/workers)
+	wg.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,34 @@
+package qcow2
+
+import (
+	"context"
+	"syscall"
+
+	"platter/formats"
+	"platter/formats/qerr"
+)
+
+// snapshotTable is the list of internal snapshots.
+type snapshotTable struct{}
+
+// bitmapSet is the list of persistent dirty bitmaps.
+type bitmapSet struct{}
+
+func (i *image) loadSnapshots(context.Context) error { return nil }
+
+func (i *image) noteSnapshots() {}
+
+func (i *image) loadBitmaps(context.Context) error { return nil }
+
+func (i *image) storeBitmaps(context.Context) error { return nil }
+
+func (i *image) repairDirty(context.Context) error {
+	return qerr.New(syscall.ENOTSUP, "counting refcounts anew is not possible yet")
+}
+
+func (i *image) openCipher(_ context.Context, a formats.OpenArgs) error {
+	if i.hdr.cryptMethod != cryptNone && !a.Flags.Has(formats.NoIO) {
+		return qerr.New(syscall.ENOTSUP, "encrypted images are not supported yet")
+	}
+	return nil
+}
