@@ -22,6 +22,9 @@ var ownActions = map[string]action{
 	"list":    listAction,
 	"help":    helpAction,
 	"version": versionAction,
+
+	"completion": completionAction,
+	"complete":   completeAction,
 }
 
 // dispatchOwn runs one of platter's own verbs. Its arguments are read with getopt's rules, as everywhere, and given to

@@ -20,7 +20,7 @@ type usage struct {
 }
 
 // operands that make a verb's command line complete; %s stands for the options under test.
-var complete = map[string]string{
+var whole = map[string]string{
 	"amend": "-o x=y %s a", "bench": "%s a", "bitmap": "--add %s a b", "check": "%s a", "commit": "%s a",
 	"compare": "%s a b", "convert": "%s a b", "create": "%s a 1k", "dd": "%s if=a of=b", "info": "%s a", "map": "%s a",
 	"measure": "%s a", "rebase": "-u %s a", "resize": "%s a 1k", "snapshot": "%s a",
@@ -77,9 +77,9 @@ func spellings(r *verb.Row, value string) [][]string {
 // matrix makes the command lines of one verb from its table.
 func matrix(v *verb.Verb) []usage {
 	var all []usage
-	before, after, _ := strings.Cut(complete[v.Name], "%s")
+	before, after, _ := strings.Cut(whole[v.Name], "%s")
 	add := func(args ...string) { all = append(all, usage{args: append([]string{v.Name}, args...)}) }
-	whole := func(options ...string) {
+	around := func(options ...string) {
 		add(append(append(strings.Fields(before), options...), strings.Fields(after)...)...)
 	}
 	late := func(options ...string) {
@@ -89,35 +89,35 @@ func matrix(v *verb.Verb) []usage {
 	for _, r := range v.Options() {
 		for _, name := range r.Names(true) {
 			for _, n := range []int{1, 2, 3, len(name) - 1} {
-				whole("--"+name[:min(n, len(name))], "1")
+				around("--"+name[:min(n, len(name))], "1")
 			}
-			whole("--" + name + "=1")
+			around("--" + name + "=1")
 			add("--" + name)
 		}
 		if r.Short != 0 {
 			add("-" + string(rune(r.Short)))
-			whole("-q"+string(rune(r.Short)), "x")
+			around("-q"+string(rune(r.Short)), "x")
 		}
 		if r.Arg == "" {
 			for _, s := range spellings(r, "") {
-				whole(s...)
+				around(s...)
 				late(s...)
-				whole(append(s, s...)...)
+				around(append(s, s...)...)
 			}
 			continue
 		}
 		for i, value := range values(r) {
 			for _, s := range spellings(r, value) {
-				whole(s...)
+				around(s...)
 				if i == 0 {
 					late(s...)
 				}
 			}
 			repeated := spellings(r, value)[0]
-			whole(append(repeated, spellings(r, values(r)[0])[0]...)...)
+			around(append(repeated, spellings(r, values(r)[0])[0]...)...)
 		}
 	}
-	pairs(v, whole)
+	pairs(v, around)
 	return all
 }
 
@@ -150,14 +150,14 @@ func operandCases(v *verb.Verb, add func(...string), before, after string) {
 }
 
 // pairs has two options at a time, each with its first value: what excludes what, and which mistake is found first.
-func pairs(v *verb.Verb, whole func(...string)) {
+func pairs(v *verb.Verb, around func(...string)) {
 	rows := v.Options()
 	for i, a := range rows {
 		for _, b := range rows[i:] {
 			first, second := spellings(a, values(a)[0]), spellings(b, values(b)[0])
 			if len(first) > 0 && len(second) > 0 {
-				whole(append(append([]string{}, first[0]...), second[len(second)-1]...)...)
-				whole(append(append([]string{}, second[0]...), first[len(first)-1]...)...)
+				around(append(append([]string{}, first[0]...), second[len(second)-1]...)...)
+				around(append(append([]string{}, second[0]...), first[len(first)-1]...)...)
 			}
 		}
 	}

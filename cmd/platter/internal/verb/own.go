@@ -2,7 +2,7 @@ package verb
 
 // Own lists the verbs that only platter has.
 func Own() []*Verb {
-	return []*Verb{&mount, &unmount, &list, &helpVerb, &versionVerb}
+	return []*Verb{&mount, &unmount, &list, &completion, &helpVerb, &versionVerb}
 }
 
 var mount = Verb{
@@ -45,7 +45,7 @@ var list = Verb{
 	Rows:      []Row{output("output format (default human)")},
 }
 
-var _ = Verb{
+var completion = Verb{
 	Name:      "completion",
 	Summary:   "Print a script that completes commands in a shell",
 	Synopsis:  []string{"bash|zsh|fish"},
