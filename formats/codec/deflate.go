@@ -34,7 +34,7 @@ func NewDeflater(window int) *Deflater {
 		panic("codec: deflate window is not a power of two from 256 to 32768")
 	}
 	d := &Deflater{window: window}
-	d.match.window = window
+	d.match.setWindow(window)
 	return d
 }
 

@@ -9,8 +9,8 @@ const (
 	minMatch = 3
 	maxMatch = 258
 
-	chunkTokens = 2048
-	maxTokens   = 16 * chunkTokens
+	chunkTokens = 1024
+	maxTokens   = 32 * chunkTokens
 
 	minHashBits  = 10
 	maxHashBits  = 15
@@ -30,13 +30,25 @@ type matcher struct {
 	shift  uint // of the hash of four bytes
 	head   [1 << maxHashBits]uint32
 	head3  [1 << hash3Bits]uint16
+	wide   *[1 << maxHashBits]uint64 // in place of head, for large windows: the last four positions
+}
+
+func (m *matcher) setWindow(window int) {
+	m.window = window
+	if window > Window4K {
+		m.wide = new([1 << maxHashBits]uint64)
+	}
 }
 
 // reset forgets the earlier input, so that the output depends on nothing but the input.
 func (m *matcher) reset(n int) {
 	size := max(minHashBits, min(bits.Len(uint(min(n, m.window))), maxHashBits))
 	m.shift = uint(32 - size)
-	clear(m.head[:1<<size])
+	if m.wide != nil {
+		clear(m.wide[:1<<size])
+	} else {
+		clear(m.head[:1<<size])
+	}
 	clear(m.head3[:])
 }
 
@@ -102,6 +114,13 @@ func matchToken(length, dist int, sym uint8) uint32 {
 
 // insert enters the positions from..to-1, which lie within a match; short strings there are not worth the time.
 func (m *matcher) insert(src []byte, from, to int) {
+	if m.wide != nil {
+		for i := from; i < to; i++ {
+			h := &m.wide[hash4(binary.LittleEndian.Uint32(src[i:]), m.shift)]
+			*h = *h<<16 | uint64(i&0xffff)
+		}
+		return
+	}
 	for i := from; i < to; i++ {
 		v := binary.LittleEndian.Uint32(src[i:])
 		h := &m.head[hash4(v, m.shift)]
@@ -116,6 +135,9 @@ const keyShift = 17
 // find enters pos and returns the longest earlier match for it; one of less than minMatch bytes means nothing. Which
 // candidate is the best is found without branches, because no branch here could be foretold.
 func (m *matcher) find(src []byte, pos int) (length, dist int) {
+	if m.wide != nil {
+		return m.findWide(src, pos)
+	}
 	v := binary.LittleEndian.Uint64(src[pos:])
 	h := &m.head[hash4(uint32(v), m.shift)]
 	old := *h
@@ -128,6 +150,29 @@ func (m *matcher) find(src []byte, pos int) (length, dist int) {
 	best := candidate(src, pos, v, old3, min(limit, near3))
 	best = max(best, candidate(src, pos, v, uint16(old), limit))
 	best = max(best, candidate(src, pos, v, uint16(old>>16), limit))
+	length = (best + 1<<keyShift - 1) >> keyShift
+	dist = length<<keyShift - best
+	if length == 8 {
+		length, dist = m.extend(src, pos, dist, uint64(old), limit)
+	}
+	return length, dist
+}
+
+// findWide is find with four candidates.
+func (m *matcher) findWide(src []byte, pos int) (length, dist int) {
+	v := binary.LittleEndian.Uint64(src[pos:])
+	h := &m.wide[hash4(uint32(v), m.shift)]
+	old := *h
+	*h = old<<16 | uint64(pos&0xffff)
+	h3 := &m.head3[hash3(uint32(v))]
+	old3 := *h3
+	*h3 = uint16(pos)
+
+	limit := min(m.window, pos)
+	best := candidate(src, pos, v, old3, min(limit, near3))
+	for rest := old; rest != 0; rest >>= 16 {
+		best = max(best, candidate(src, pos, v, uint16(rest), limit))
+	}
 	length = (best + 1<<keyShift - 1) >> keyShift
 	dist = length<<keyShift - best
 	if length == 8 {
@@ -147,7 +192,7 @@ func candidate(src []byte, pos int, v uint64, low uint16, limit int) int {
 }
 
 // extend returns the longest of the matches that have eight bytes or more; the one at distance dist is the nearest.
-func (m *matcher) extend(src []byte, pos, dist int, old uint32, limit int) (int, int) {
+func (m *matcher) extend(src []byte, pos, dist int, old uint64, limit int) (int, int) {
 	end := min(maxMatch, len(src)-pos)
 	length := matchLen(src[pos-dist:], src[pos:pos+end], 8)
 	for ; old != 0 && length < niceMatch && length < end; old >>= 16 {
