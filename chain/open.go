@@ -275,7 +275,7 @@ func (n *Node) guardProbe(env *Env) {
 	n.probe = func(head []byte) bool {
 		return env.Registry.Probe(head[:min(len(head), sectorSize)], "") != n.drv
 	}
-	env.Warn("Image format was not specified for '%s' and probing guessed raw.\n"+
+	env.Report("WARNING: Image format was not specified for '%s' and probing guessed raw.\n"+
 		"         Automatically detecting the format is dangerous for raw images, write operations on block 0 will be restricted.\n"+
 		"         Specify the 'raw' format explicitly to remove the restrictions.", n.name)
 }

@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"io"
 	"math"
 	"slices"
 
 	"platter/tools"
+	"platter/tools/render"
 )
 
 // benchArgs is what the command line of bench says.
@@ -84,4 +86,15 @@ func parseBench(p *parser) (verbRun, error) {
 	return &a, nil
 }
 
-func (a *benchArgs) run(ctx context.Context, e *env) int { return e.notYet("bench") }
+func (a *benchArgs) run(ctx context.Context, e *env) int {
+	took, err := tools.Bench(ctx, e.tools(), tools.BenchOptions{
+		Source: a.Source, Count: a.Count, Depth: a.Depth, Offset: a.Offset, BufferSize: a.BufferSize,
+		StepSize: a.StepSize, AIO: a.AIO, Write: a.Write, Pattern: a.Pattern, FlushInterval: a.FlushInterval,
+		NoDrain: a.NoDrain,
+		Begin:   func(o tools.BenchOptions) { io.WriteString(e.stdout, render.BenchPlan(o)) },
+	})
+	if err == nil {
+		_, err = io.WriteString(e.stdout, render.BenchTime(took))
+	}
+	return e.finish(err)
+}

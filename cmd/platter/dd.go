@@ -71,4 +71,9 @@ func (a *ddArgs) operand(p *parser, arg string, has map[string]bool) {
 	}
 }
 
-func (a *ddArgs) run(ctx context.Context, e *env) int { return e.notYet("dd") }
+func (a *ddArgs) run(ctx context.Context, e *env) int {
+	return e.finish(tools.DD(ctx, e.tools(), tools.DDOptions{
+		Input: a.Input, Output: a.Output, OutputFormat: a.OutputFormat, BlockSize: a.BlockSize, Count: a.Count,
+		Skip: a.Skip, Say: func(text string) { e.report("%s", text) },
+	}))
+}

@@ -2,9 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
+	"io"
 	"math"
 
 	"platter/tools"
+	"platter/tools/render"
 )
 
 // measureArgs is what the command line of measure says.
@@ -63,4 +66,21 @@ func parseMeasure(p *parser) (verbRun, error) {
 	return &a, nil
 }
 
-func (a *measureArgs) run(ctx context.Context, e *env) int { return e.notYet("measure") }
+func (a *measureArgs) run(ctx context.Context, e *env) int {
+	o := tools.MeasureOptions{
+		Size: a.Size, TargetFormat: a.TargetFormat, Options: a.Options, Snapshot: a.Snapshot.tools(),
+	}
+	if a.HasSource {
+		o.Source = &a.Source
+	}
+	m, err := tools.Measure(ctx, e.tools(), o)
+	if err == nil {
+		_, err = io.WriteString(e.stdout, render.Measure(m, a.JSON))
+	}
+	status := e.finish(err)
+	var wrong *tools.OptionsError
+	if errors.As(err, &wrong) {
+		e.report("Invalid options for file format '%s'", wrong.Format)
+	}
+	return status
+}

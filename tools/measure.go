@@ -1,0 +1,76 @@
+package tools
+
+import (
+	"context"
+	"strconv"
+	"syscall"
+
+	"platter/formats"
+	"platter/formats/option"
+	"platter/formats/qerr"
+)
+
+// MeasureOptions says for what image the file size is to be computed.
+type MeasureOptions struct {
+	Source       *Source        // image that would be converted; nil: Size counts
+	Snapshot     *SnapshotParam // of Source; nil: its present state
+	Size         int64          // virtual size in bytes, if there is no Source
+	TargetFormat string         // driver name
+	Options      string         // creation options as given to -o
+}
+
+// OptionsError is a creation option that the format does not take.
+type OptionsError struct {
+	Format string
+	Err    error
+}
+
+// Error is the message about the option alone.
+func (e *OptionsError) Error() string { return qerr.Text(e.Err) }
+
+// Unwrap is the error about the option.
+func (e *OptionsError) Unwrap() error { return e.Err }
+
+// Measure computes how large the file of a new image would be.
+func Measure(ctx context.Context, env *Env, o MeasureOptions) (m formats.Measurement, err error) {
+	a := formats.MeasureArgs{Size: o.Size, Env: env.Env}
+	if o.Source != nil {
+		n, err := o.Source.Open(ctx, env, 0)
+		if err != nil {
+			return m, err
+		}
+		defer closing(n, &err)
+		if o.Snapshot != nil {
+			view, err := openSnapshot(ctx, n, *o.Snapshot)
+			if err != nil {
+				return m, qerr.Prepend(err, "Failed to load snapshot: ")
+			}
+			defer closing(view, &err)
+			n = view
+		}
+		a.Source, a.Size = n, n.Size()
+	}
+	drv := env.Registry.Find(o.TargetFormat)
+	switch {
+	case drv == nil:
+		return m, qerr.New(syscall.EINVAL, "Unknown file format '%s'", o.TargetFormat)
+	case drv.CreateOpts == nil:
+		return m, qerr.New(syscall.ENOTSUP, "Format driver '%s' does not support image creation", drv.Name)
+	}
+	schema := drv.CreateOpts
+	if file := env.Registry.Find("file"); file != nil {
+		schema = option.Merge(schema, file.CreateOpts)
+	}
+	if a.Options, err = schema.Parse(o.Options); err != nil {
+		return m, &OptionsError{drv.Name, err}
+	}
+	if o.Source == nil {
+		if err := a.Options.Set(schema, "size", strconv.FormatInt(o.Size, 10)); err != nil {
+			return m, err
+		}
+	}
+	if drv.Measure == nil {
+		return m, qerr.New(syscall.ENOTSUP, "Block driver '%s' does not support size measurement", drv.Name)
+	}
+	return drv.Measure(ctx, a)
+}
