@@ -153,6 +153,12 @@ type Snapshotter interface {
 	OpenSnapshot(ctx context.Context, id, name string) (Image, error)
 }
 
+// SnapshotRenamer is a Snapshotter whose snapshots can get another name; ID and name match as for DeleteSnapshot.
+// Exclusive.
+type SnapshotRenamer interface {
+	RenameSnapshot(ctx context.Context, id, name, to string) error
+}
+
 // VMStateReader reads the saved state of a virtual machine that belongs to a snapshot view.
 type VMStateReader interface {
 	ReadVMState(ctx context.Context, p []byte, off int64) error

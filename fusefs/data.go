@@ -61,7 +61,13 @@ func (f *dataFile) open(flags uint32) (handle, uint32, error) {
 	if mode != syscall.O_RDONLY && !f.writable {
 		return nil, 0, syscall.EROFS
 	}
-	h := &dataHandle{f: f}
+	h := &dataHandle{f: f, content: f.content}
+	if c, ok := f.content.(captured); ok {
+		var err error
+		if h.content, err = c.capture(); err != nil {
+			return nil, 0, f.img.failed("opening", f.base, f.size(), err)
+		}
+	}
 	if f.opens.Add(1) == 1 && f.window {
 		f.img.show(f, f.base)
 	}
@@ -88,8 +94,14 @@ func (f *dataFile) truncate(size int64) error {
 	return f.img.resize(size)
 }
 
+// captured is a content that is fixed when the file is opened, or that must be made ready then.
+type captured interface{ capture() (content, error) }
+
 // dataHandle is an open data file.
-type dataHandle struct{ f *dataFile }
+type dataHandle struct {
+	content
+	f *dataFile
+}
 
 func (h *dataHandle) release() {
 	if h.f.opens.Add(-1) == 0 && h.f.window {
@@ -98,12 +110,12 @@ func (h *dataHandle) release() {
 }
 
 func (h *dataHandle) read(p []byte, off int64) (int, error) {
-	size := h.f.size()
+	size := h.size()
 	if off >= size {
 		return 0, nil
 	}
 	p = p[:min(int64(len(p)), size-off)]
-	if err := h.f.readAt(p, off); err != nil {
+	if err := h.readAt(p, off); err != nil {
 		return 0, h.f.img.failed("read", h.f.base+off, int64(len(p)), err)
 	}
 	h.f.img.stats.reads.Add(1)
@@ -112,7 +124,7 @@ func (h *dataHandle) read(p []byte, off int64) (int, error) {
 }
 
 func (h *dataHandle) write(p []byte, off int64, cached bool) (int, error) {
-	room := h.f.size() - off
+	room := h.size() - off
 	if !h.f.writable {
 		return 0, syscall.EBADF
 	}
@@ -126,10 +138,10 @@ func (h *dataHandle) zero(off, n int64, punch bool) error {
 	if !h.f.writable {
 		return syscall.EBADF
 	}
-	if off >= h.f.size() {
+	if off >= h.size() {
 		return syscall.EFBIG
 	}
-	return h.f.img.zero(h.f, h.f.base+off, min(n, h.f.size()-off), punch)
+	return h.f.img.zero(h.f, h.f.base+off, min(n, h.size()-off), punch)
 }
 
 func (h *dataHandle) sync() error {
@@ -141,12 +153,12 @@ func (h *dataHandle) sync() error {
 
 // seek walks the runs from off on until one is of the kind that is looked for.
 func (h *dataHandle) seek(cancel <-chan struct{}, off int64, data bool) (int64, error) {
-	size := h.f.size()
+	size := h.size()
 	if off >= size {
 		return 0, syscall.ENXIO
 	}
 	for off < size {
-		n, is, err := h.f.run(off, size-off)
+		n, is, err := h.run(off, size-off)
 		if err != nil {
 			return 0, h.f.img.failed("looking for holes", h.f.base+off, size-off, err)
 		}

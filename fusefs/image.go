@@ -28,6 +28,11 @@ type image struct {
 	shrink   bool
 	readOnly bool
 	disk     *dataFile
+	kept     *snapshots
+
+	// control is held by what changes more than bytes of the guest disk (snapshots, bitmaps, the commands of ctl), and
+	// shared by those who list such things.
+	control sync.RWMutex
 
 	mtime atomic.Int64  // nanoseconds since 1970
 	gen   atomic.Uint64 // changes with every change of the image
@@ -52,6 +57,7 @@ func newImage(n *chain.Node, env *chain.Env, t *tree) *image {
 	img.mtime.Store(hostTime(n).UnixNano())
 	img.disk = &dataFile{img: img, content: &view{node: n}, writable: !img.readOnly}
 	img.viewers.Store(&[]viewer{{img.disk, 0}})
+	img.kept = newSnapshots(img)
 	go img.flushLater()
 	return img
 }
@@ -225,6 +231,7 @@ func (img *image) failed(what string, off, n int64, err error) error {
 func (img *image) close() error {
 	close(img.stopped)
 	err := img.flush()
+	img.kept.closeAll()
 	if e := img.node.Close(); err == nil {
 		err = e
 	}

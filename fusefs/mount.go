@@ -206,6 +206,8 @@ func fillRoot(root *static, img *image) error {
 	img.disk.tags = tagsOf(img.node, 0)
 	root.add("partitions", newPartitions(img.disk))
 	root.add("chain", newLayers(img))
+	root.add("snapshots", img.kept)
+	root.add("bitmaps", newBitmaps(img))
 	root.add("info.json", &text{img: img, make: func() ([]byte, error) { return infoJSON(img, img.node) }})
 	root.add("map.json", &text{img: img, make: func() ([]byte, error) { return mapJSON(img) }})
 	root.add("stats.json", &text{img: img, fresh: true, make: img.statsText})

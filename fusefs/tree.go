@@ -97,6 +97,9 @@ func (t *tree) directory(id uint64) (directory, error) {
 }
 
 func (t *tree) enter(dir directory, name string, out *fuse.EntryOut) fuse.Status {
+	if len(name) > maxName {
+		return fuse.Status(syscall.ENAMETOOLONG)
+	}
 	n, err := dir.child(name)
 	if err != nil {
 		return status(err)
