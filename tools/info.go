@@ -19,20 +19,20 @@ type InfoOptions struct {
 
 // ImageInfo describes one node (QAPI BlockGraphInfo). Sizes are in bytes.
 type ImageInfo struct {
-	Filename, Format   string
-	VirtualSize        int64
-	ActualSize         int64 // space taken on the host; -1: unknown
-	ClusterSize        int64 // 0: none
-	Encrypted          bool
-	HasDirtyFlag       bool // the driver can tell whether the image was closed cleanly …
-	DirtyFlag          bool // … and it was not
-	BackingFilename    string
-	FullBacking        string // "": cannot be determined
-	BackingFormat      string
-	Snapshots          []formats.Snapshot
-	SpecificKind       string     // "": the driver has nothing of its own to say
-	Specific           *qobj.Dict // never nil if SpecificKind is not ""
-	Children           []ChildInfo
+	Filename, Format string
+	VirtualSize      int64
+	ActualSize       int64 // space taken on the host; -1: unknown
+	ClusterSize      int64 // 0: none
+	Encrypted        bool
+	HasDirtyFlag     bool // the driver can tell whether the image was closed cleanly …
+	DirtyFlag        bool // … and it was not
+	BackingFilename  string
+	FullBacking      string // "": cannot be determined
+	BackingFormat    string
+	Snapshots        []formats.Snapshot
+	SpecificKind     string     // "": the driver has nothing of its own to say
+	Specific         *qobj.Dict // never nil if SpecificKind is not ""
+	Children         []ChildInfo
 }
 
 // ChildInfo is a node that another one is made of.
