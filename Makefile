@@ -42,7 +42,8 @@ bench: build
 	go run ./integration/bench
 
 man: build
-	bin/platter gen-man dist/man
+	mkdir -p dist/man
+	bin/platter man dist/man
 
 install: build man
 	install -D -m 755 bin/platter $(DESTDIR)$(PREFIX)/bin/platter

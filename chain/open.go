@@ -78,8 +78,6 @@ func (o *opener) open(ctx context.Context, p place) (*Node, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	origin := p
-	origin.opts = p.opts.Clone()
 	if o.depth++; o.depth > MaxDepth {
 		return nil, qerr.New(syscall.ELOOP, "more than %d images refer to one another", MaxDepth)
 	}
@@ -96,7 +94,7 @@ func (o *opener) open(ctx context.Context, p place) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &Node{name: p.filename, nodeName: c.nodeName, zeroes: c.zeroes, storage: p.role == asStorage, origin: origin}
+	n := &Node{name: p.filename, nodeName: c.nodeName, zeroes: c.zeroes, storage: p.role == asStorage}
 	if err := o.build(ctx, n, p, drv); err != nil {
 		n.closeChildren()
 		return nil, err

@@ -11,10 +11,16 @@ import (
 type bitmapArgs struct {
 	Source       tools.Source
 	Bitmap       string
-	Actions      []tools.BitmapAction
+	Actions      []bitmapAction
 	SourceFile   string // "": sources of merges are in Filename
 	SourceFormat string
 	Granularity  int64 // bytes; 0 for the default
+}
+
+// bitmapAction is one of the actions, in the order of the command line.
+type bitmapAction struct {
+	Action string // add, remove, clear, enable, disable or merge
+	Source string // bitmap to merge
 }
 
 func parseBitmap(p *parser) (verbRun, error) {
@@ -28,7 +34,7 @@ func parseBitmap(p *parser) (verbRun, error) {
 			a.Source.ImageOpts = true
 		case "add", "remove", "clear", "enable", "disable", "merge":
 			has[p.key] = true
-			a.Actions = append(a.Actions, tools.BitmapAction{Action: p.key, Source: p.value})
+			a.Actions = append(a.Actions, bitmapAction{p.key, p.value})
 		case "granularity":
 			a.Granularity = p.size("granularity", 0, math.MaxInt64)
 		case "source-file":
@@ -58,9 +64,4 @@ func parseBitmap(p *parser) (verbRun, error) {
 	return &a, nil
 }
 
-func (a *bitmapArgs) run(ctx context.Context, e *env) int {
-	return e.finish(tools.Bitmap(ctx, e.tools(), tools.BitmapOptions{
-		Source: a.Source, Bitmap: a.Bitmap, Actions: a.Actions,
-		SourceFile: a.SourceFile, SourceFormat: a.SourceFormat, Granularity: a.Granularity,
-	}))
-}
+func (a *bitmapArgs) run(ctx context.Context, e *env) int { return e.notYet("bitmap") }

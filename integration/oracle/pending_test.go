@@ -1,0 +1,63 @@
+package oracle
+
+import (
+	"path"
+	"testing"
+)
+
+// pendingGroup is a pattern of VERB/FORMAT groups that are not compared yet.
+type pendingGroup struct{ pattern, why string }
+
+// pending is what platter does not do yet. Who lands a verb or a format removes its line, and, where a part is still
+// missing, adds the narrower lines for it. PLATTER_TEST_PENDING=1 runs these groups nevertheless.
+var pending = []pendingGroup{
+	{"amend/*", "verb"},
+	{"bench/*", "verb"},
+	{"bitmap/*", "verb"},
+	{"check/*", "verb"},
+	{"commit/*", "verb"},
+	{"compare/*", "verb"},
+	{"convert/*", "verb"},
+	{"create/*", "verb"},
+	{"dd/*", "verb"},
+	{"info/*", "verb"},
+	{"map/*", "verb"},
+	{"measure/*", "verb"},
+	{"rebase/*", "verb"},
+	{"resize/*", "verb"},
+	{"snapshot/*", "verb"},
+	{"*/vmdk", "format"},
+	{"*/vdi", "format"},
+	{"*/vpc", "format"},
+	{"*/vhdx", "format"},
+	{"*/parallels", "format"},
+	{"*/qed", "format"},
+	{"*/qcow", "format"},
+	{"*/luks", "format"},
+}
+
+func isPending(name string) (string, bool) {
+	for _, p := range pending {
+		if ok, _ := path.Match(p.pattern, name); ok {
+			return p.why, true
+		}
+	}
+	return "", false
+}
+
+func TestPendingNamesGroups(t *testing.T) {
+	all := groups()
+	for _, p := range pending {
+		used := false
+		for _, g := range all {
+			ok, err := path.Match(p.pattern, g.name())
+			if err != nil {
+				t.Fatalf("%s: %v", p.pattern, err)
+			}
+			used = used || ok
+		}
+		if !used {
+			t.Errorf("pending names %s, which is no group", p.pattern)
+		}
+	}
+}

@@ -1,0 +1,460 @@
+package oracle
+
+import "fmt"
+
+func convertCases(g *group, f format) {
+	for _, to := range formats {
+		if to.opaque {
+			continue
+		}
+		g.add("std/"+f.name, false, f.expand("convert -f $F -O "+to.name+" disk.$F out."+to.name),
+			f.expand("convert -O "+to.name+" plain.raw out."+to.name),
+			f.expand("convert -c -O "+to.name+" disk.$F out."+to.name),
+			f.expand("convert -O "+to.name+" blank.$F out."+to.name))
+	}
+	g.add("std/"+f.name, false, f.lines(convertTable)...)
+	for _, s := range []string{"0", "512", "4k", "64k", "1M", "3000", "x", "-1", "100G"} {
+		g.add("std/"+f.name, false, f.expand("convert -S "+s+" -f $F -O raw disk.$F out.raw"),
+			f.expand("convert -S "+s+" -O $F plain.raw out.$F"))
+	}
+	for _, mode := range []string{"none", "writeback", "writethrough", "directsync", "unsafe", "nosuch"} {
+		g.add("std/"+f.name, false, f.expand("convert -t "+mode+" -O $F plain.raw out.$F"),
+			f.expand("convert -T "+mode+" disk.$F out.raw"))
+	}
+	for _, o := range f.options {
+		v := words(o.values)[0]
+		g.add("std/"+f.name, false, f.expand("convert -O $F -o "+o.key+"="+v+" plain.raw out.$F"))
+	}
+	for _, name := range []string{"head", "stub", "half", "magic", "fields", "zeroes"} {
+		g.add("broken/"+f.name, false, f.expand("convert -f $F -O raw "+name+".$F out.raw"),
+			f.expand("convert --salvage -f $F -O raw "+name+".$F out.raw"))
+	}
+	if f.backing {
+		g.add("chain/"+f.name, false, f.lines(convertChainTable)...)
+	}
+	if f.snapshots {
+		g.add("snap/"+f.name, false, f.lines(`
+			convert -l first -O raw disk.$F out.raw
+			convert -l second -O $F disk.$F out.$F
+			convert -l 1 -O raw disk.$F out.raw
+			convert -l snapshot.id=2 -O raw disk.$F out.raw
+			convert -l snapshot.name=first -O raw disk.$F out.raw
+			convert -l snapshot.id=9 -O raw disk.$F out.raw
+			convert -l nosuch -O raw disk.$F out.raw
+			convert -l '' -O raw disk.$F out.raw
+			convert -l snapshot.nosuch=1 -O raw disk.$F out.raw
+			convert -O $F disk.$F out.$F
+		`)...)
+	}
+	if f.bitmaps {
+		g.add("bitmap/"+f.name, false, f.lines(`
+			convert --bitmaps -O $F disk.$F out.$F
+			convert --bitmaps -O raw disk.$F out.raw
+			convert --bitmaps --skip-broken-bitmaps -O $F disk.$F out.$F
+			convert --skip-broken-bitmaps -O $F disk.$F out.$F
+			convert --bitmaps -O $F disk.$F other.$F out.$F
+			convert -n --bitmaps -O $F disk.$F other.$F
+		`)...)
+	}
+	if f.name == "qcow2" {
+		for _, name := range damaged {
+			g.add("damage/qcow2", false, "convert -O raw "+name+".qcow2 out.raw",
+				"convert --salvage -O raw "+name+".qcow2 out.raw")
+		}
+	}
+}
+
+const convertTable = `
+	convert disk.$F out.raw
+	convert -p disk.$F out.raw
+	convert -p -O $F plain.raw out.$F
+	convert -q disk.$F out.raw
+	convert -p -q disk.$F out.raw
+	convert -W -O raw disk.$F out.raw
+	convert -W -m 16 -O $F plain.raw out.$F
+	convert -m 1 -O $F plain.raw out.$F
+	convert -m 0 disk.$F out.raw
+	convert -m 17 disk.$F out.raw
+	convert -C -O raw disk.$F out.raw
+	convert -C -S 4k -O raw disk.$F out.raw
+	convert -C -c -O qcow2 disk.$F out.qcow2
+	convert -r 1G -O raw disk.$F out.raw
+	convert -U disk.$F out.raw
+	convert --salvage disk.$F out.raw
+	convert -n disk.$F out.raw
+	convert -n -O raw disk.$F plain.raw
+	convert -n -O $F plain.raw blank.$F
+	convert -n -O $F plain.raw small.$F
+	convert -n -O $F small.$F disk.$F
+	convert -n -c -O $F plain.raw blank.$F
+	convert -n -o size=1M -O raw disk.$F plain.raw
+	convert -n --target-is-zero -O $F plain.raw blank.$F
+	convert --target-is-zero -O $F plain.raw out.$F
+	convert -n --target-is-zero -p -O raw disk.$F plain.raw
+	convert disk.$F plain.raw small.$F out.raw
+	convert -O $F plain.raw small.$F out.$F
+	convert -c -O $F plain.raw small.$F out.$F
+	convert disk.$F missing.$F out.raw
+	convert disk.$F disk.$F
+	convert plain.raw plain.raw
+	convert disk.$F folder
+	convert disk.$F missing/out.raw
+	convert disk.$F
+	convert missing.$F out.raw
+	convert folder out.raw
+	convert -f $F junk.txt out.raw
+	convert junk.txt out.$F
+	convert -O $F junk.txt out.$F
+	convert -O $F empty.$F out.$F
+	convert -f raw -O $F disk.$F out.$F
+	convert -O nosuch disk.$F out.raw
+	convert -O $F -o help disk.$F out.$F
+	convert -O $F -o help
+	convert -O $F -o nosuch=1 plain.raw out.$F
+	convert -O $F -o size=8M plain.raw out.$F
+	convert -O $F -o size=1M plain.raw out.$F
+	convert -O $F -B plain.raw -F raw disk.$F out.$F
+	convert -O $F -B plain.raw disk.$F out.$F
+	convert -O $F -B missing.raw -F raw disk.$F out.$F
+	convert -O $F -B plain.raw -F raw -c disk.$F out.$F
+	convert -O $F -B plain.raw -F raw disk.$F small.$F out.$F
+	convert -O $F -B plain.raw -F raw -S 4k disk.$F out.$F
+	convert -F raw -O $F disk.$F out.$F
+	convert -O $F -o backing_file=plain.raw,backing_fmt=raw disk.$F out.$F
+	convert -O $F -o backing_file=plain.raw disk.$F out.$F
+	convert -l nosuch disk.$F out.raw
+	convert --bitmaps -O qcow2 disk.$F out.qcow2
+	convert --image-opts driver=$F,file.filename=disk.$F out.raw
+	convert --image-opts driver=raw,offset=64k,size=1M,file.filename=plain.raw out.raw
+	convert --target-image-opts disk.$F driver=raw,file.filename=plain.raw
+	convert -n --target-image-opts disk.$F driver=raw,file.filename=plain.raw
+	convert -n --target-image-opts plain.raw driver=$F,file.filename=blank.$F
+	convert -n --target-image-opts -O $F plain.raw driver=$F,file.filename=blank.$F
+	convert 'json:{"driver":"null-co","size":1048576}' out.raw
+	convert 'json:{"driver":"null-co","size":1048576,"read-zeroes":true}' -O $F out.$F
+	convert null-co:// -O $F out.$F
+`
+
+const convertChainTable = `
+	convert top.$F out.raw
+	convert -O $F top.$F out.$F
+	convert -O $F mid.$F out.$F
+	convert -O $F -B base.$B -F $B mid.$F out.$F
+	convert -O $F -B mid.$F -F $F top.$F out.$F
+	convert -O $F -B base.$B -F $B top.$F out.$F
+	convert -O $F -B short.$B -F $B top.$F out.$F
+	convert -O $F -B other.$B -F $B mid.$F out.$F
+	convert -O qcow2 -c -B base.$B -F $B mid.$F out.qcow2
+	convert -O $F -B top.$F -F $F base.$B out.$F
+	convert -O $F -B base.$B -F $B base.$B out.$F
+	convert orphan.$F out.raw
+	convert -n -O $F base.$B mid.$F
+	convert -n --target-is-zero -O $F base.$B mid.$F
+	convert -n -B base.$B -O $F mid.$F top.$F
+	convert top.$F mid.$F base.$B out.raw
+`
+
+func resizeCases(g *group, f format) {
+	for _, to := range []string{"8M", "+1M", "+0", "4M", "1M", "-1M", "+1", "+513", "5000000", "0", "-4M", "-5M", "1G", "2T",
+		"+8E", "8E", "x", "+x", "-", "+", "++1M", "1.5G", "''", "4194305"} {
+		g.add("std/"+f.name, true, f.expand("resize -f $F disk.$F "+to), f.expand("resize -f $F --shrink disk.$F "+to))
+	}
+	for _, mode := range []string{"off", "metadata", "falloc", "full", "nosuch"} {
+		g.add("std/"+f.name, false, f.expand("resize -f $F --preallocation="+mode+" disk.$F 8M"),
+			f.expand("resize -f $F --preallocation="+mode+" --shrink disk.$F 2M"),
+			f.expand("resize -f $F --preallocation="+mode+" disk.$F +100"))
+	}
+	g.add("std/"+f.name, true, f.lines(`
+		resize disk.$F 8M
+		resize -q disk.$F 8M
+		resize -q -f $F disk.$F 1M
+		resize disk.$F 1M
+		resize plain.raw 8M
+		resize plain.raw 1M
+		resize missing.$F 8M
+		resize -f $F junk.txt 8M
+		resize folder 8M
+		resize disk.$F
+		resize 8M
+		resize disk.$F 8M 9M
+		resize disk.$F -1M
+		resize -- disk.$F -1M
+		resize --shrink -- disk.$F -1M
+		resize disk.$F --shrink -1M
+		resize --image-opts driver=$F,file.filename=disk.$F 8M
+	`)...)
+	if f.backing {
+		g.add("chain/"+f.name, false, f.lines("resize mid.$F 8M\nresize top.$F +1M\nresize --shrink top.$F 2M\nresize orphan.$F 8M")...)
+	}
+	if f.snapshots {
+		g.add("snap/"+f.name, false, f.lines("resize disk.$F 8M\nresize --shrink disk.$F 1M")...)
+	}
+	if f.bitmaps {
+		g.add("bitmap/"+f.name, false, f.lines("resize disk.$F 8M\nresize --shrink disk.$F 1M")...)
+	}
+}
+
+func snapshotCases(g *group, f format) {
+	g.add("std/"+f.name, false, f.lines(`
+		snapshot -l disk.$F
+		snapshot disk.$F
+		snapshot -c one disk.$F
+		snapshot -c '' disk.$F
+		snapshot -a one disk.$F
+		snapshot -d one disk.$F
+		snapshot -l -c one disk.$F
+		snapshot -c one -c two disk.$F
+		snapshot -c one -d two disk.$F
+		snapshot -q -d one disk.$F
+		snapshot -U -l disk.$F
+		snapshot -U -c one disk.$F
+		snapshot -f $F -c one disk.$F
+		snapshot -f raw -c one disk.$F
+		snapshot -l missing.$F
+		snapshot -l -f $F junk.txt
+		snapshot -c one folder
+		snapshot --image-opts -l driver=$F,file.filename=disk.$F
+	`)...)
+	if f.backing {
+		g.add("chain/"+f.name, false, f.lines("snapshot -l top.$F\nsnapshot -c one top.$F\nsnapshot -l orphan.$F\nsnapshot -c one orphan.$F")...)
+	}
+	if !f.snapshots {
+		return
+	}
+	long := fmt.Sprintf("%0260d", 7)
+	g.add("snap/"+f.name, false, f.lines(`
+		snapshot -l disk.$F
+		snapshot -c third disk.$F
+		snapshot -c first disk.$F
+		snapshot -c 1 disk.$F
+		snapshot -c '`+long+`' disk.$F
+		snapshot -a first disk.$F
+		snapshot -a second disk.$F
+		snapshot -a 1 disk.$F
+		snapshot -d first disk.$F
+		snapshot -d second disk.$F
+		snapshot -d 2 disk.$F
+		snapshot -d nosuch disk.$F
+		snapshot -a nosuch disk.$F
+	`)...)
+	for _, l := range []string{"snapshot -l disk.$F", "check disk.$F", "info disk.$F", "convert -O raw disk.$F out.raw"} {
+		for _, first := range []string{"-d first", "-d second", "-a first", "-c third"} {
+			g.cases = append(g.cases, testCase{fixture: "snap/" + f.name,
+				cmds: []string{f.expand("snapshot " + first + " disk.$F"), f.expand(l)}})
+		}
+	}
+}
+
+func bitmapCases(g *group, f format) {
+	g.add("std/"+f.name, false, f.lines(`
+		bitmap --add disk.$F b
+		bitmap --remove disk.$F b
+		bitmap --add -g 4k disk.$F b
+		bitmap -f $F --add disk.$F b
+		bitmap --enable disk.$F b
+		bitmap --add missing.$F b
+	`)...)
+	if !f.bitmaps {
+		return
+	}
+	for _, size := range []string{"512", "1k", "64k", "2M", "2G", "4G", "100", "3000", "0", "-1", "x", "256"} {
+		g.add("std/"+f.name, false, f.expand("bitmap --add -g "+size+" disk.$F b"))
+	}
+	g.add("bitmap/"+f.name, false, f.lines(`
+		bitmap --add disk.$F b0
+		bitmap --add disk.$F ''
+		bitmap --add --disable disk.$F new
+		bitmap --add --enable disk.$F new
+		bitmap --add --enable --disable disk.$F new
+		bitmap --remove disk.$F b0
+		bitmap --remove disk.$F nosuch
+		bitmap --remove --add disk.$F b0
+		bitmap --clear disk.$F b0
+		bitmap --clear disk.$F nosuch
+		bitmap --disable disk.$F b0
+		bitmap --disable disk.$F b1
+		bitmap --enable disk.$F b1
+		bitmap --enable disk.$F b0
+		bitmap --merge b1 disk.$F b0
+		bitmap --merge b0 disk.$F b1
+		bitmap --merge nosuch disk.$F b0
+		bitmap --merge b0 disk.$F nosuch
+		bitmap --merge b0 --merge b1 --add disk.$F all
+		bitmap --merge b2 -b other.$F disk.$F b0
+		bitmap --merge b2 -b other.$F -F $F disk.$F b0
+		bitmap --merge b2 -F $F disk.$F b0
+		bitmap -b other.$F --clear disk.$F b0
+		bitmap --merge b2 -b missing.$F disk.$F b0
+		bitmap -g 64k --clear disk.$F b0
+		bitmap disk.$F b0
+		bitmap --add disk.$F
+		bitmap --add --image-opts driver=$F,file.filename=disk.$F new
+	`)...)
+}
+
+func amendCases(g *group, f format) {
+	g.add("std/"+f.name, false, f.lines(`
+		amend -o help disk.$F
+		amend -f $F -o help
+		amend -f $F -o '?' disk.$F
+		amend disk.$F
+		amend -o '' disk.$F
+		amend -o nosuch=1 disk.$F
+		amend -o size disk.$F
+		amend -f $F -o size=8M disk.$F
+		amend -q -f $F -o size=8M disk.$F
+		amend -p -f $F -o size=8M disk.$F
+		amend -o size=8M missing.$F
+		amend -f raw -o size=8M disk.$F
+	`)...)
+	for _, o := range f.amend {
+		g.add("std/"+f.name, false, f.expand("amend -f $F -o "+o+" disk.$F"), f.expand("amend -p -o "+o+" disk.$F"))
+		if f.snapshots {
+			g.add("snap/"+f.name, false, f.expand("amend -f $F -o "+o+" disk.$F"))
+		}
+	}
+}
+
+func commitCases(g *group, f format) {
+	g.add("std/"+f.name, false, f.lines("commit disk.$F\ncommit -f $F disk.$F\ncommit -b plain.raw disk.$F\ncommit missing.$F")...)
+	if !f.backing {
+		return
+	}
+	g.add("chain/"+f.name, false, f.lines(`
+		commit mid.$F
+		commit top.$F
+		commit -d top.$F
+		commit -q top.$F
+		commit -p top.$F
+		commit -b mid.$F top.$F
+		commit -b base.$B top.$F
+		commit -b ./base.$B top.$F
+		commit -b other.$B top.$F
+		commit -b top.$F top.$F
+		commit -b missing.$B top.$F
+		commit -d -b base.$B top.$F
+		commit -f $F top.$F
+		commit -f raw top.$F
+		commit -r 100M top.$F
+		commit -t none top.$F
+		commit -t writethrough top.$F
+		commit -t nosuch top.$F
+		commit base.$B
+		commit orphan.$F
+		commit --image-opts driver=$F,file.filename=top.$F
+	`)...)
+}
+
+func rebaseCases(g *group, f format) {
+	g.add("std/"+f.name, false, f.lines("rebase -b plain.raw -F raw disk.$F\nrebase -u -b plain.raw -F raw disk.$F\nrebase -b '' disk.$F\nrebase disk.$F")...)
+	if !f.backing {
+		return
+	}
+	for _, mode := range []string{"", "-u", "-p", "-q", "-c", "-t none", "-T none"} {
+		g.add("chain/"+f.name, false, f.lines(`
+			rebase `+mode+` -b base.$B -F $B top.$F
+			rebase `+mode+` -b other.$B -F $B mid.$F
+			rebase `+mode+` -b '' top.$F
+			rebase `+mode+` -b short.$B -F $B top.$F
+			rebase `+mode+` -b missing.$B -F $B top.$F
+			rebase `+mode+` -b base.$B top.$F
+			rebase `+mode+` -b base.$B -F nosuch top.$F
+			rebase `+mode+` -b mid.$F -F $F top.$F
+			rebase `+mode+` -b top.$F -F $F top.$F
+			rebase `+mode+` -b base.$B -F $B orphan.$F
+		`)...)
+	}
+	g.add("chain/"+f.name, false, f.lines(`
+		rebase top.$F
+		rebase -b base.$B -F $B missing.$F
+		rebase -b base.$B -F $B base.$B
+		rebase -F $B top.$F
+		rebase -f $F -b base.$B -F $B top.$F
+		rebase -f raw -b base.$B -F $B top.$F
+		rebase -U -b base.$B -F $B top.$F
+		rebase -u -U -b base.$B -F $B top.$F
+		rebase -t nosuch -b base.$B -F $B top.$F
+		rebase -T nosuch -b base.$B -F $B top.$F
+	`)...)
+}
+
+func ddCases(g *group, f format) {
+	g.add("std/"+f.name, false, f.lines(`
+		dd if=disk.$F of=out.raw
+		dd -f $F -O $F if=disk.$F of=out.$F
+		dd -O $F if=plain.raw of=out.$F
+		dd -O $F if=plain.raw of=out.$F bs=1M
+		dd -O $F if=plain.raw of=out.$F bs=1M count=2
+		dd if=disk.$F of=out.raw bs=64k skip=1
+		dd if=disk.$F of=out.raw bs=1M skip=3 count=9
+		dd if=disk.$F of=out.raw bs=1M skip=4
+		dd if=disk.$F of=out.raw bs=1M skip=5
+		dd if=disk.$F of=out.raw count=0
+		dd if=disk.$F of=out.raw bs=0
+		dd if=disk.$F of=out.raw bs=x
+		dd if=disk.$F of=out.raw bs=-1
+		dd if=disk.$F of=out.raw bs=1000 count=3
+		dd if=disk.$F of=out.raw bs=3G
+		dd if=disk.$F of=out.raw count=x
+		dd if=disk.$F of=out.raw count=-1
+		dd if=disk.$F of=out.raw skip=x
+		dd if=disk.$F of=out.raw nosuch=1
+		dd if=disk.$F of=out.raw seek=1
+		dd if=disk.$F of=out.raw if=plain.raw
+		dd if=disk.$F of=out.raw bs=512 bs=1M
+		dd if=disk.$F
+		dd of=out.raw
+		dd if=missing.$F of=out.raw
+		dd if=folder of=out.raw
+		dd if=disk.$F of=folder
+		dd if=disk.$F of=plain.raw
+		dd if=disk.$F of=missing/out.raw
+		dd -f $F if=junk.txt of=out.raw
+		dd -f raw if=disk.$F of=out.raw
+		dd -O nosuch if=disk.$F of=out.raw
+		dd -U if=disk.$F of=out.raw
+		dd disk.$F out.raw
+		dd --image-opts if=driver=$F,file.filename=disk.$F of=out.raw
+		dd if=disk.$F of=out.raw bs=
+		dd =x if=disk.$F of=out.raw
+	`)...)
+}
+
+func benchCases(g *group, f format) {
+	g.add("std/"+f.name, false, f.lines(`
+		bench -c 4 disk.$F
+		bench -q -c 4 disk.$F
+		bench -f $F -c 4 -d 1 disk.$F
+		bench -c 4 -s 512 disk.$F
+		bench -c 4 -s 64k -S 128k -o 64k disk.$F
+		bench -w -c 4 disk.$F
+		bench -w --pattern 17 -c 4 disk.$F
+		bench -w --flush-interval 2 -c 4 -d 1 disk.$F
+		bench -w --flush-interval 2 --no-drain -c 4 disk.$F
+		bench --flush-interval 2 -c 4 disk.$F
+		bench -w --flush-interval 2 -d 4 -c 4 disk.$F
+		bench --no-drain -c 4 disk.$F
+		bench --pattern 17 -c 4 disk.$F
+		bench -w --pattern 256 -c 4 disk.$F
+		bench -c 0 disk.$F
+		bench -c -1 disk.$F
+		bench -d 0 disk.$F
+		bench -s 0 disk.$F
+		bench -s 8E disk.$F
+		bench -S -1 disk.$F
+		bench -o -1 disk.$F
+		bench -o 5M -c 1 disk.$F
+		bench -c 4 -s 4M disk.$F
+		bench -c 4 -s 8M disk.$F
+		bench -i threads -c 4 disk.$F
+		bench -i nosuch -c 4 disk.$F
+		bench -t none -c 4 disk.$F
+		bench -t unsafe -w -c 4 disk.$F
+		bench -U -c 4 disk.$F
+		bench missing.$F
+		bench -f $F junk.txt
+		bench folder
+		bench disk.$F plain.raw
+		bench
+	`)...)
+}
