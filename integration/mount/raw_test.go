@@ -273,11 +273,13 @@ func end(t *testing.T, way, mnt string, daemon int) {
 	}
 }
 
-// waitGone waits for the end of a process that is not our child.
+// waitGone waits for the end of a process that is not our child: of all its threads, since the last one closes the files.
 func waitGone(t *testing.T, pid int) {
 	t.Helper()
 	for range 500 {
-		if b, err := os.ReadFile("/proc/" + itoa(pid) + "/stat"); err != nil || strings.Contains(string(b), ") Z ") {
+		b, err := os.ReadFile("/proc/" + itoa(pid) + "/stat")
+		threads, _ := os.ReadDir("/proc/" + itoa(pid) + "/task")
+		if err != nil || len(threads) <= 1 && strings.Contains(string(b), ") Z ") {
 			return
 		}
 		time.Sleep(10 * time.Millisecond)
