@@ -41,7 +41,7 @@ func NewDeflater(window int) *Deflater {
 }
 
 // Raw compresses src into one raw deflate stream (RFC 1951) in dst. It reports false if the stream would not fit in
-// dst; bytes of dst may have been overwritten then. Input that surely does not become smaller is noticed from
+// dst; bytes of dst may have been overwritten then. Input that would hardly become smaller (2 % at most) is noticed from
 // samples, before it is compressed, if dst is not larger than src.
 func (d *Deflater) Raw(dst, src []byte) (n int, ok bool) {
 	if len(dst) <= len(src) && looksRandom(src, d.window) {
