@@ -115,7 +115,7 @@ func (c *comparison) compare(ctx context.Context) error {
 // pass compares in pieces, two or more at once; what is found first in the image counts.
 func (c *comparison) pass(ctx context.Context, next func(context.Context) (comparedPiece, error)) error {
 	return copier.Run(ctx, copier.Job{
-		Buffer: compareBuffer, Ordered: true,
+		Buffer: compareStep, Ordered: true,
 		Next: func(ctx context.Context) (copier.Piece, error) {
 			p, err := next(ctx)
 			if err != nil {
@@ -130,7 +130,7 @@ func (c *comparison) pass(ctx context.Context, next func(context.Context) (compa
 		Load: func(ctx context.Context, p copier.Piece, buf []byte, scratch *copier.Scratch) error {
 			return c.look(ctx, comparedPiece{p.Off, p.Len, p.Note.([2]bool)}, buf, scratch)
 		},
-		Store: func(_ context.Context, p copier.Piece, _ []byte, _ *copier.Scratch, _ func()) error {
+		Store: func(_ context.Context, p copier.Piece, _ []byte, _ *copier.Scratch, _ *formats.Turn) error {
 			c.Meter.Advance(float32(p.Len)/float32(c.all)*100, 100)
 			return nil
 		},
@@ -197,42 +197,68 @@ func (c *comparison) noStatus(i int, err error) error {
 	return &verdict{status: CompareNoStatus, err: qerr.New(qerr.Of(err), "Sector allocation test failed for %s", c.ends[i].name)}
 }
 
+// compareStep is how much is read of one image before the other's turn: both parts stay in the processor's cache.
+const compareStep = 256 << 10
+
 // look reads a piece and finds the first difference.
 func (c *comparison) look(ctx context.Context, p comparedPiece, buf []byte, scratch *copier.Scratch) error {
-	switch p.read {
-	case [2]bool{true, true}:
-		other, _ := scratch.Extra.([]byte)
-		if int64(len(other)) < p.n {
-			other = copier.Buffer(int(p.n))
-			scratch.Extra = other
+	if p.read == [2]bool{} {
+		return nil
+	}
+	both := p.read == [2]bool{true, true}
+	other, _ := scratch.Extra.([]byte)
+	if both && other == nil {
+		other = copier.Buffer(compareStep)
+		scratch.Extra = other
+	}
+	for done := int64(0); done < p.n; done += compareStep {
+		n := min(compareStep, p.n-done)
+		a, b := buf[:n], other[:min(n, int64(len(other)))]
+		var err error
+		if both {
+			err = c.lookAtBoth(ctx, a, b, p.off, done)
+		} else {
+			err = c.lookForData(ctx, p.read, a, p.off, done)
 		}
-		if err := c.fetch(ctx, 0, buf, p.off); err != nil {
+		if err != nil {
 			return err
-		}
-		if err := c.fetch(ctx, 1, other[:p.n], p.off); err != nil {
-			return err
-		}
-		if at := mismatch(buf, other[:p.n]); at >= 0 {
-			return differs("Content mismatch at offset %d!", p.off+at)
-		}
-	case [2]bool{true, false}, [2]bool{false, true}:
-		i := 0
-		if p.read[1] {
-			i = 1
-		}
-		if err := c.fetch(ctx, i, buf, p.off); err != nil {
-			return err
-		}
-		if !codec.IsZero(buf) {
-			return differs("Content mismatch at offset %d!", p.off+firstNonZero(buf))
 		}
 	}
 	return nil
 }
 
-func (c *comparison) fetch(ctx context.Context, i int, buf []byte, off int64) error {
+func (c *comparison) lookAtBoth(ctx context.Context, a, b []byte, off, done int64) error {
+	if err := c.fetch(ctx, 0, a, off, done); err != nil {
+		return err
+	}
+	if err := c.fetch(ctx, 1, b, off, done); err != nil {
+		return err
+	}
+	if at := mismatch(a, b); at >= 0 {
+		return differs("Content mismatch at offset %d!", off+done+at)
+	}
+	return nil
+}
+
+// lookForData finds what is not zero in the one image that has the range.
+func (c *comparison) lookForData(ctx context.Context, read [2]bool, buf []byte, off, done int64) error {
+	i := 0
+	if read[1] {
+		i = 1
+	}
+	if err := c.fetch(ctx, i, buf, off, done); err != nil {
+		return err
+	}
+	if !codec.IsZero(buf) {
+		return differs("Content mismatch at offset %d!", off+done+firstNonZero(buf))
+	}
+	return nil
+}
+
+// fetch reads a part of the piece at off. Errors name the piece.
+func (c *comparison) fetch(ctx context.Context, i int, buf []byte, off, done int64) error {
 	e := c.ends[i]
-	err := e.node.ReadAt(ctx, buf, off)
+	err := e.node.ReadAt(ctx, buf, off+done)
 	if err == nil {
 		return nil
 	}

@@ -31,8 +31,9 @@ func (c *conversion) copy(ctx context.Context) error {
 	}
 	p := &planner{conversion: c}
 	limit := newLimiter(c.Rate)
+	_, ahead := formats.As[formats.AheadCompressor](c.target.SkipFilters().Unwrap())
 	err := copier.Run(ctx, copier.Job{
-		Workers: c.workers(), Buffer: c.buffer, Ordered: c.ordered(),
+		Workers: c.workers(), Buffer: c.buffer, Ordered: c.ordered(), Early: c.Compress && ahead,
 		Next: func(ctx context.Context) (copier.Piece, error) {
 			piece, err := p.next(ctx)
 			if err == nil && (all || piece.Kind == copier.Data) {
@@ -47,11 +48,11 @@ func (c *conversion) copy(ctx context.Context) error {
 			err := c.read(ctx, buf, p.Off)
 			return qerr.Prepend(bare(err), "error while reading at byte %d: ", p.Off)
 		},
-		Store: func(ctx context.Context, p copier.Piece, buf []byte, _ *copier.Scratch, pass func()) error {
+		Store: func(ctx context.Context, p copier.Piece, buf []byte, _ *copier.Scratch, turn *formats.Turn) error {
 			if err := limit.wait(ctx, p); err != nil {
 				return err
 			}
-			err := c.write(ctx, p, buf)
+			err := c.write(ctx, p, buf, turn)
 			return qerr.Prepend(bare(err), "error while writing at byte %d: ", p.Off)
 		},
 	})
@@ -116,27 +117,28 @@ func (c *conversion) readPart(ctx context.Context, part *sourcePart, buf []byte,
 }
 
 // write brings a piece into the target: data, and the zeroes that are found in it, each in its way.
-func (c *conversion) write(ctx context.Context, p copier.Piece, buf []byte) error {
+func (c *conversion) write(ctx context.Context, p copier.Piece, buf []byte, turn *formats.Turn) error {
 	switch {
 	case p.Kind == copier.Leave:
 		return nil
+	case c.Compress:
+		return c.writeCompressed(ctx, p, buf, turn)
 	case p.Kind == copier.Zero:
 		return c.zero(ctx, p.Off, p.Len)
-	case c.Compress:
-		if c.SparseSize == 0 || !codec.IsZero(buf) {
-			return c.target.WriteCompressed(ctx, buf, p.Off)
-		}
-		return c.zero(ctx, p.Off, p.Len)
-	case c.SparseSize == 0:
-		return c.target.WriteAt(ctx, buf, p.Off, 0)
 	}
 	for off := p.Off; len(buf) > 0; {
-		r := copier.FirstSpan(buf, off, c.SparseSize, c.align)
+		r := copier.Span{Len: int64(len(buf)), Data: true}
+		if c.SparseSize != 0 {
+			r = copier.FirstSpan(buf, off, c.SparseSize, c.align)
+		}
 		var err error
-		if r.Data {
-			err = c.target.WriteAt(ctx, buf[:r.Len], off, 0)
-		} else {
+		switch {
+		case !r.Data:
 			err = c.zero(ctx, off, r.Len)
+		case r.Len == int64(len(buf)): // the last of the piece: the next one may allocate while this is moved
+			err = c.target.WriteAt(formats.WithTurn(ctx, turn), buf, off, 0)
+		default:
+			err = c.target.WriteAt(ctx, buf[:r.Len], off, 0)
 		}
 		if err != nil {
 			return err
@@ -144,6 +146,21 @@ func (c *conversion) write(ctx context.Context, p copier.Piece, buf []byte) erro
 		buf, off = buf[r.Len:], off+r.Len
 	}
 	return nil
+}
+
+// writeCompressed brings a cluster, or a range of zeroes, into the target. It is called before its turn if the driver
+// compresses ahead.
+func (c *conversion) writeCompressed(ctx context.Context, p copier.Piece, buf []byte, turn *formats.Turn) error {
+	if p.Kind == copier.Data && (c.SparseSize == 0 || !codec.IsZero(buf)) {
+		return c.target.WriteCompressed(formats.WithTurn(ctx, turn), buf, p.Off)
+	}
+	if c.zeroInit {
+		return nil
+	}
+	if err := turn.Await(); err != nil {
+		return err
+	}
+	return c.zero(ctx, p.Off, p.Len)
 }
 
 func (c *conversion) zero(ctx context.Context, off, n int64) error {

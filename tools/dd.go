@@ -89,8 +89,8 @@ func copyRange(ctx context.Context, in, out *chain.Node, from, end int64) error 
 		Load: func(ctx context.Context, p copier.Piece, buf []byte, _ *copier.Scratch) error {
 			return qerr.Prepend(bare(in.ReadAt(ctx, buf, p.Off)), "error while reading from input image file: ")
 		},
-		Store: func(ctx context.Context, p copier.Piece, buf []byte, _ *copier.Scratch, _ func()) error {
-			return qerr.Prepend(bare(out.WriteAt(ctx, buf, p.Off-from, 0)), "error while writing to output image file: ")
+		Store: func(ctx context.Context, p copier.Piece, buf []byte, _ *copier.Scratch, turn *formats.Turn) error {
+			return qerr.Prepend(bare(out.WriteAt(formats.WithTurn(ctx, turn), buf, p.Off-from, 0)), "error while writing to output image file: ")
 		},
 	})
 }

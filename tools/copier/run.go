@@ -7,6 +7,8 @@ import (
 	"runtime"
 	"sync"
 	"unsafe"
+
+	"platter/formats"
 )
 
 // Kind says what a piece is to become in the target.
@@ -30,17 +32,19 @@ type Piece struct {
 type Job struct {
 	// Workers bounds how many pieces are under way at once; 0 chooses by the number of processors.
 	Workers int
-	// Buffer is the size of each worker's buffer, in bytes; pieces of kind Data are not longer.
+	// Buffer is the size of each worker's buffer, in bytes.
 	Buffer int64
 	// Ordered makes Store follow the order of Next.
 	Ordered bool
 	// Next gives the next piece, io.EOF after the last. It is never called concurrently.
 	Next func(context.Context) (Piece, error)
-	// Load prepares a piece; buf has its length if it is Data. It may be nil. scratch is the worker's own.
+	// Load prepares a piece. If it is Data, buf has its length, or that of the buffer if the piece is longer. It may be
+	// nil. scratch is the worker's own.
 	Load func(ctx context.Context, p Piece, buf []byte, scratch *Scratch) error
-	// Store brings the piece to its place. pass, in ordered jobs, lets the next piece's Store begin early; it may be
-	// called once or not at all.
-	Store func(ctx context.Context, p Piece, buf []byte, scratch *Scratch, pass func()) error
+	// Store brings the piece to its place. In ordered jobs it may pass on the turn before it is done.
+	Store func(ctx context.Context, p Piece, buf []byte, scratch *Scratch, turn *formats.Turn) error
+	// Early makes Store of an ordered job begin before its turn; it awaits the turn itself, or lets the driver.
+	Early bool
 }
 
 // Scratch is memory that a worker keeps from piece to piece: Extra is the job's own.
@@ -95,10 +99,11 @@ func (r *run) work(ctx context.Context) {
 		}
 		var data []byte
 		if p.Kind == Data {
-			if int64(len(buf)) < p.Len {
-				buf = Buffer(int(max(min(r.Job.Buffer, roundUp(p.Len, 64<<10)), p.Len)))
+			n := min(p.Len, r.Job.Buffer)
+			if int64(len(buf)) < n {
+				buf = Buffer(int(min(r.Job.Buffer, roundUp(n, 64<<10))))
 			}
-			data = buf[:p.Len]
+			data = buf[:n]
 		}
 		var err error
 		if r.Load != nil {
@@ -134,31 +139,40 @@ func (r *run) take(ctx context.Context) (p Piece, seq int64, ok bool) {
 
 // store runs Store when it is the piece's turn.
 func (r *run) store(ctx context.Context, p Piece, seq int64, data []byte, scratch *Scratch, err error) {
-	if !r.await(seq) {
+	if !(r.Early && err == nil) && !r.await(seq) {
 		return
 	}
-	passed := false
-	pass := func() {
-		if !passed {
-			passed = true
-			r.pass(seq)
-		}
-	}
 	if err == nil {
-		err = r.Job.Store(ctx, p, data, scratch, pass)
+		err = r.Job.Store(ctx, p, data, scratch, r.newTurn(seq))
+	}
+	if !r.await(seq) { // where the turn was not taken, errors of earlier pieces go first
+		return
 	}
 	if err != nil {
 		r.fail(err)
 		return
 	}
-	pass()
+	r.pass(seq)
 }
 
-// await waits for the turn of a piece; false if the job has failed before.
+// newTurn is the turn that a Store may await and pass on; nil where there is no order.
+func (r *run) newTurn(seq int64) *formats.Turn {
+	if !r.Ordered {
+		return nil
+	}
+	return formats.NewTurn(func() error {
+		if !r.await(seq) {
+			return context.Canceled
+		}
+		return nil
+	}, func() { r.pass(seq) })
+}
+
+// await waits for the turn of a piece, which may have been passed on already; false if the job has failed before.
 func (r *run) await(seq int64) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for r.Ordered && r.turn != seq && !r.failed {
+	for r.Ordered && r.turn < seq && !r.failed {
 		r.turned.Wait()
 	}
 	return !r.failed
@@ -169,7 +183,7 @@ func (r *run) pass(seq int64) {
 		return
 	}
 	r.mu.Lock()
-	r.turn = seq + 1
+	r.turn = max(r.turn, seq+1)
 	r.mu.Unlock()
 	r.turned.Broadcast()
 }
