@@ -42,8 +42,7 @@ bench: build
 	go run ./integration/bench
 
 man: build
-	mkdir -p dist/man
-	bin/platter man dist/man
+	bin/platter gen-man dist/man
 
 install: build man
 	install -D -m 755 bin/platter $(DESTDIR)$(PREFIX)/bin/platter

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -78,12 +79,14 @@ func TestRawReadsBackWhatWasWritten(t *testing.T) {
 func TestProbedRawGuardsItsFirstSector(t *testing.T) {
 	ctx, name := context.Background(), makeRaw(t, 1<<20)
 	var warnings []string
-	n, err := chain.Open(ctx, testEnv(t, &warnings), chain.Request{Filename: name, Flags: formats.ReadWrite})
+	env := testEnv(t, nil)
+	env.Report = func(f string, a ...any) { warnings = append(warnings, fmt.Sprintf(f, a...)) }
+	n, err := chain.Open(ctx, env, chain.Request{Filename: name, Flags: formats.ReadWrite})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer n.Close()
-	if len(warnings) != 1 || !strings.Contains(warnings[0], "probing guessed raw") {
+	if len(warnings) != 1 || !strings.HasPrefix(warnings[0], "WARNING: Image format was not specified") {
 		t.Errorf("warnings %q", warnings)
 	}
 	if err := n.WriteAt(ctx, []byte("plain"), 3, 0); err != nil {

@@ -24,8 +24,11 @@ func CreateSchema(env *Env, drv *formats.Driver, filename string) (option.Schema
 	if err != nil {
 		return nil, err
 	}
+	if drv.CreateOpts == nil {
+		return nil, qerr.New(syscall.ENOTSUP, "Format driver '%s' does not support image creation", drv.Name)
+	}
 	if proto.CreateOpts == nil {
-		return nil, qerr.New(syscall.ENOTSUP, "Protocol driver '%s' does not support creating files", proto.Name)
+		return nil, qerr.New(syscall.ENOTSUP, "Protocol driver '%s' does not support image creation", proto.Name)
 	}
 	return option.Merge(drv.CreateOpts, proto.CreateOpts), nil
 }
@@ -38,7 +41,10 @@ func Create(ctx context.Context, env *Env, r CreateRequest) error {
 	if err != nil {
 		return err
 	}
-	if r.Driver.RawCreate {
+	if r.Driver.Kind == formats.Protocol {
+		proto = r.Driver
+	}
+	if r.Driver.RawCreate || r.Driver.Kind == formats.Protocol {
 		return createProtocol(ctx, env, proto, r.Filename, r.Size, r.Options)
 	}
 	m := maker{env: env, driver: r.Driver}

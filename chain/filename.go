@@ -24,7 +24,7 @@ func (n *Node) exactName() string {
 		}
 		return n.name
 	}
-	if n.drv.Kind == formats.Filter || n.strongGiven() || n.backingOverridden() || n.File() == nil {
+	if n.drv.Kind == formats.Filter || n.strongGiven() || n.BackingOverridden() || n.File() == nil {
 		return ""
 	}
 	if f := n.File(); f.drv.Kind == formats.Protocol {
@@ -49,9 +49,9 @@ func (n *Node) strongGiven() bool {
 	return false
 }
 
-// backingOverridden reports whether the backing file in use is another than the one that the image states. Without
+// BackingOverridden reports whether the backing file in use is another than the one that the image states. Without
 // I/O the backing file was not opened, and nothing is known.
-func (n *Node) backingOverridden() bool {
+func (n *Node) BackingOverridden() bool {
 	if !n.override || n.flags.Has(formats.NoIO) {
 		return false
 	}
@@ -99,7 +99,7 @@ func (n *Node) FullOptions() *qobj.Dict {
 	for _, c := range n.children {
 		d.Set(c.Role, c.Node.FullOptions())
 	}
-	if n.backingOverridden() {
+	if n.BackingOverridden() {
 		if b := n.Backing(); b != nil {
 			d.Set("backing", b.FullOptions())
 		} else {

@@ -35,6 +35,7 @@ type Node struct {
 	override bool // the backing file was chosen by runtime options
 	probe    func(head []byte) bool
 	zeroes   detectZeroes
+	origin   place // what opened it, to open it once more
 
 	writer   formats.Writer
 	recorder formats.Recorder

@@ -121,9 +121,9 @@ func perms(p place) (perm, shared formats.Perm) {
 	return perm, shared
 }
 
-// hostDriver tells a block device from a file.
+// hostDriver tells a device from a file.
 func hostDriver(name string) string {
-	if st, err := os.Stat(name); err == nil && st.Mode()&os.ModeType == os.ModeDevice {
+	if st, err := os.Stat(name); err == nil && st.Mode()&os.ModeDevice != 0 {
 		return "host_device"
 	}
 	return "file"

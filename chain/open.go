@@ -78,6 +78,8 @@ func (o *opener) open(ctx context.Context, p place) (*Node, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
+	origin := p
+	origin.opts = p.opts.Clone()
 	if o.depth++; o.depth > MaxDepth {
 		return nil, qerr.New(syscall.ELOOP, "more than %d images refer to one another", MaxDepth)
 	}
@@ -94,7 +96,7 @@ func (o *opener) open(ctx context.Context, p place) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &Node{name: p.filename, nodeName: c.nodeName, zeroes: c.zeroes, storage: p.role == asStorage}
+	n := &Node{name: p.filename, nodeName: c.nodeName, zeroes: c.zeroes, storage: p.role == asStorage, origin: origin}
 	if err := o.build(ctx, n, p, drv); err != nil {
 		n.closeChildren()
 		return nil, err

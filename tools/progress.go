@@ -15,6 +15,14 @@ type Meter struct {
 
 	mu            sync.Mutex
 	current, last float32
+	started       bool
+}
+
+// Started says whether the meter has ever been moved.
+func (m *Meter) Started() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.started
 }
 
 // Advance moves the meter. With share 0, delta is the new percentage; otherwise the meter advances by delta percent of
@@ -30,7 +38,7 @@ func (m *Meter) Advance(delta float32, share int) {
 		at = m.current + delta/100*float32(share)
 	}
 	at = min(at, 100)
-	m.current = at
+	m.current, m.started = at, true
 	if m.Tick != nil {
 		m.Tick(at)
 	}

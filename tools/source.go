@@ -79,6 +79,11 @@ func (s Source) openWith(ctx context.Context, env *Env, flags formats.OpenFlags,
 		}
 		r.Filename, r.Options = "", opts
 	}
+	if s.Filename == "" && !s.ImageOpts {
+		// An empty name is a file's, too, and the file is what complains of it.
+		r.Options = qobj.NewDict()
+		r.Options.Set("file.driver", "file")
+	}
 	if s.ForceShare {
 		if err := forceShare(&r); err != nil {
 			return nil, err

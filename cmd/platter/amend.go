@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"io"
 
 	"platter/formats/option"
 	"platter/tools"
+	"platter/tools/render"
 )
 
 // amendArgs is what the command line of amend says.
@@ -62,4 +64,17 @@ func parseAmend(p *parser) (verbRun, error) {
 	return &a, nil
 }
 
-func (a *amendArgs) run(ctx context.Context, e *env) int { return e.notYet("amend") }
+func (a *amendArgs) run(ctx context.Context, e *env) int {
+	p := e.progress(a.Progress, a.Quiet)
+	defer p.End()
+	if a.Help {
+		format, schema, err := tools.AmendHelp(ctx, e.tools(), a.Source)
+		if err == nil {
+			io.WriteString(e.stdout, render.AmendHelp(schema, format))
+		}
+		return e.finish(err)
+	}
+	return e.finish(tools.Amend(ctx, e.tools(), tools.AmendOptions{
+		Source: a.Source, Options: a.Options, Force: a.Force, Meter: p.Meter,
+	}))
+}

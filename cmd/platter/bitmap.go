@@ -11,16 +11,10 @@ import (
 type bitmapArgs struct {
 	Source       tools.Source
 	Bitmap       string
-	Actions      []bitmapAction
+	Actions      []tools.BitmapAction
 	SourceFile   string // "": sources of merges are in Filename
 	SourceFormat string
 	Granularity  int64 // bytes; 0 for the default
-}
-
-// bitmapAction is one of the actions, in the order of the command line.
-type bitmapAction struct {
-	Action string // add, remove, clear, enable, disable or merge
-	Source string // bitmap to merge
 }
 
 func parseBitmap(p *parser) (verbRun, error) {
@@ -34,7 +28,7 @@ func parseBitmap(p *parser) (verbRun, error) {
 			a.Source.ImageOpts = true
 		case "add", "remove", "clear", "enable", "disable", "merge":
 			has[p.key] = true
-			a.Actions = append(a.Actions, bitmapAction{p.key, p.value})
+			a.Actions = append(a.Actions, tools.BitmapAction{Action: p.key, Source: p.value})
 		case "granularity":
 			a.Granularity = p.size("granularity", 0, math.MaxInt64)
 		case "source-file":
@@ -64,4 +58,9 @@ func parseBitmap(p *parser) (verbRun, error) {
 	return &a, nil
 }
 
-func (a *bitmapArgs) run(ctx context.Context, e *env) int { return e.notYet("bitmap") }
+func (a *bitmapArgs) run(ctx context.Context, e *env) int {
+	return e.finish(tools.Bitmap(ctx, e.tools(), tools.BitmapOptions{
+		Source: a.Source, Bitmap: a.Bitmap, Actions: a.Actions,
+		SourceFile: a.SourceFile, SourceFormat: a.SourceFormat, Granularity: a.Granularity,
+	}))
+}

@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 
+	"platter/formats"
 	"platter/tools"
+	"platter/tools/render"
 )
 
 // checkArgs is what the command line of check says.
@@ -50,4 +52,26 @@ func parseCheck(p *parser) (verbRun, error) {
 	return &a, p.err
 }
 
-func (a *checkArgs) run(ctx context.Context, e *env) int { return e.notYet("check") }
+func (a *checkArgs) run(ctx context.Context, e *env) int {
+	o := tools.CheckOptions{Source: a.Source}
+	switch a.Repair {
+	case "leaks":
+		o.Fix = formats.FixLeaks
+	case "all":
+		o.Fix = formats.FixLeaks | formats.FixErrors
+	}
+	text := render.Check
+	if a.JSON {
+		text = render.CheckJSON
+	} else {
+		o.Repaired = func(r formats.CheckResult) { e.say(a.Quiet, render.Repaired(r)) }
+	}
+	report, err := tools.Check(ctx, e.tools(), o)
+	if report != nil {
+		e.say(a.Quiet, text(report))
+	}
+	if err != nil {
+		return e.finish(err)
+	}
+	return damageStatus[report.Damage()]
+}

@@ -54,4 +54,17 @@ func parseCommit(p *parser) (verbRun, error) {
 	return &a, p.err
 }
 
-func (a *commitArgs) run(ctx context.Context, e *env) int { return e.notYet("commit") }
+func (a *commitArgs) run(ctx context.Context, e *env) int {
+	p := e.progress(a.Progress, a.Quiet)
+	err := tools.Commit(ctx, e.tools(), tools.CommitOptions{
+		Source: a.Source, Base: a.Base, Drop: a.Drop, Rate: a.Rate, Meter: p.Meter,
+	})
+	if p.Meter.Started() || !a.Progress { // an image that cannot be opened has no progress line
+		p.End()
+	}
+	if err != nil {
+		return e.finish(err)
+	}
+	e.say(a.Quiet, "Image committed.\n")
+	return 0
+}

@@ -2,9 +2,12 @@ package main
 
 import (
 	"context"
+	"io"
 	"math"
 
 	"platter/formats/option"
+	"platter/tools"
+	"platter/tools/render"
 )
 
 // createArgs is what the command line of create says.
@@ -64,4 +67,23 @@ func parseCreate(p *parser) (verbRun, error) {
 	return &a, p.err
 }
 
-func (a *createArgs) run(ctx context.Context, e *env) int { return e.notYet("create") }
+func (a *createArgs) run(ctx context.Context, e *env) int {
+	env := e.tools()
+	if a.Help {
+		schema, err := tools.CreateHelp(env, a.Format, a.Filename)
+		if err != nil {
+			return e.finish(err)
+		}
+		io.WriteString(e.stdout, render.CreateHelp(schema, a.Format, a.Filename != ""))
+		return 0
+	}
+	plan, err := tools.PlanCreate(ctx, env, tools.CreateOptions{
+		Filename: a.Filename, Format: a.Format, Options: a.Options, Size: a.Size,
+		Backing: a.Backing, BackingFormat: a.BackingFormat, Unsafe: a.Unsafe,
+	})
+	if err != nil {
+		return e.finish(err)
+	}
+	e.say(a.Quiet, render.Formatting(plan))
+	return e.finish(plan.Run(ctx, env))
+}

@@ -64,6 +64,13 @@ func (e *env) finish(err error) int {
 	return exitStatus(err)
 }
 
+// say prints a result, unless the user wants quiet.
+func (e *env) say(quiet bool, text string) {
+	if !quiet {
+		io.WriteString(e.stdout, text)
+	}
+}
+
 // warn prints a warning.
 func (e *env) warn(format string, a ...any) { e.report("warning: "+format, a...) }
 

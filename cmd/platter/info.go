@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"io"
 
 	"platter/tools"
+	"platter/tools/render"
 )
 
 // infoArgs is what the command line of info says.
@@ -41,4 +43,15 @@ func parseInfo(p *parser) (verbRun, error) {
 	return &a, nil
 }
 
-func (a *infoArgs) run(ctx context.Context, e *env) int { return e.notYet("info") }
+func (a *infoArgs) run(ctx context.Context, e *env) int {
+	list, err := tools.Info(ctx, e.tools(), tools.InfoOptions{Source: a.Source, BackingChain: a.BackingChain})
+	if err != nil {
+		return e.finish(err)
+	}
+	text := render.Info(list)
+	if a.JSON {
+		text = render.InfoJSON(list, a.BackingChain)
+	}
+	io.WriteString(e.stdout, text)
+	return 0
+}

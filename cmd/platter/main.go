@@ -10,6 +10,7 @@ import (
 
 	"platter/cmd/platter/internal/getopt"
 	"platter/cmd/platter/internal/verb"
+	"platter/tools"
 )
 
 // version is set when linking.
@@ -91,9 +92,14 @@ func exitStatus(err error) int {
 		return 0
 	case errors.As(err, &code):
 		return int(code)
+	case errors.Is(err, tools.ErrNoChecks):
+		return 63
 	}
 	return 1
 }
+
+// damageStatus are the exit statuses of check for what it found.
+var damageStatus = map[tools.Damage]int{tools.Healthy: 0, tools.Corrupt: 2, tools.Leaks: 3}
 
 // global reads the options before the verb; what it returns begins with the verb.
 func (e *env) global(args []string) ([]string, error) {

@@ -25,6 +25,7 @@ var ownActions = map[string]action{
 
 	"completion": completionAction,
 	"complete":   completeAction,
+	"gen-man":    genManAction,
 }
 
 // dispatchOwn runs one of platter's own verbs. Its arguments are read with getopt's rules, as everywhere, and given to

@@ -75,4 +75,11 @@ func parseRebase(p *parser) (verbRun, error) {
 	return &a, p.err
 }
 
-func (a *rebaseArgs) run(ctx context.Context, e *env) int { return e.notYet("rebase") }
+func (a *rebaseArgs) run(ctx context.Context, e *env) int {
+	p := e.progress(a.Progress, a.Quiet)
+	defer p.End()
+	return e.finish(tools.Rebase(ctx, e.tools(), tools.RebaseOptions{
+		Source: a.Source, Backing: a.Backing, BackingFormat: a.BackingFormat, BackingCache: a.BackingCache,
+		Unsafe: a.Unsafe, Compress: a.Compress, Meter: p.Meter,
+	}))
+}

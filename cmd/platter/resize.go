@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"slices"
 
+	"platter/formats"
 	"platter/formats/option"
 	"platter/tools"
 )
@@ -102,4 +104,16 @@ func (a *resizeArgs) parseSize(p *parser, text string) error {
 	return nil
 }
 
-func (a *resizeArgs) run(ctx context.Context, e *env) int { return e.notYet("resize") }
+func (a *resizeArgs) run(ctx context.Context, e *env) int {
+	o := tools.ResizeOptions{Source: a.Source, Relative: a.Relative, Size: a.Size, Shrink: a.Shrink}
+	o.Prealloc, _ = formats.ParsePrealloc(a.Preallocation)
+	if err := tools.Resize(ctx, e.tools(), o); err != nil {
+		status := e.finish(err)
+		if errors.Is(err, tools.ErrShrinks) {
+			e.warn("%s", tools.ShrinkWarning)
+		}
+		return status
+	}
+	e.say(a.Quiet, "Image resized.\n")
+	return 0
+}

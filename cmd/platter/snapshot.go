@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"io"
 
 	"platter/tools"
+	"platter/tools/render"
 )
 
 // snapshotArgs is what the command line of snapshot says.
@@ -48,4 +50,14 @@ func parseSnapshot(p *parser) (verbRun, error) {
 	return &a, nil
 }
 
-func (a *snapshotArgs) run(ctx context.Context, e *env) int { return e.notYet("snapshot") }
+var snapshotActions = map[string]tools.SnapshotAction{
+	"list": tools.SnapshotList, "create": tools.SnapshotCreate, "apply": tools.SnapshotApply, "delete": tools.SnapshotDelete,
+}
+
+func (a *snapshotArgs) run(ctx context.Context, e *env) int {
+	list, err := tools.Snapshot(ctx, e.tools(), tools.SnapshotOptions{
+		Source: a.Source, Action: snapshotActions[a.Action], Name: a.Snapshot,
+	})
+	io.WriteString(e.stdout, render.Snapshots(list))
+	return e.finish(err)
+}

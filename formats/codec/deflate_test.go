@@ -55,6 +55,32 @@ func TestDeflateRoundTrip(t *testing.T) {
 	}
 }
 
+// Positions wrap every 64 KiB; a cluster may have 2 MiB.
+func TestDeflateBig(t *testing.T) {
+	all := samples(t)
+	var mixed []byte
+	for len(mixed) < 2<<20 {
+		for _, name := range []string{"text", "mixed", "odd", "zero", "skewed", "runs"} {
+			mixed = append(mixed, all[name]...)
+		}
+	}
+	for _, window := range windows {
+		d := NewDeflater(window)
+		var z Inflater
+		for i, want := range [][]byte{mixed[:2<<20], bytes.Repeat(all["random"], 8), bytes.Repeat(all["text"], 8)} {
+			dst := make([]byte, bound(len(want)))
+			n, ok := d.Raw(dst, want)
+			got := make([]byte, len(want))
+			if m, _, err := z.Raw(got, dst[:n]); !ok || err != nil || m != len(want) || !bytes.Equal(got, want) {
+				t.Errorf("buffer %d window %d: %v, %v", i, window, ok, err)
+			}
+			if std, err := io.ReadAll(flate.NewReader(bytes.NewReader(dst[:n]))); err != nil || !bytes.Equal(std, want) {
+				t.Errorf("buffer %d window %d: compress/flate: %v", i, window, err)
+			}
+		}
+	}
+}
+
 func TestDeflateZlib(t *testing.T) {
 	for _, window := range windows {
 		d := NewDeflater(window)
@@ -163,16 +189,21 @@ func FuzzDeflate(f *testing.F) {
 	for _, b := range samples(f) {
 		f.Add(b[:min(len(b), 5000)])
 	}
-	d := NewDeflater(Window4K)
+	small, large := NewDeflater(Window4K), NewDeflater(Window32K)
 	f.Fuzz(func(t *testing.T, src []byte) {
 		dst := make([]byte, bound(len(src)))
-		n, ok := d.Raw(dst, src)
-		if !ok {
-			t.Fatal("does not fit")
-		}
-		got, err := io.ReadAll(flate.NewReader(bytes.NewReader(dst[:n])))
-		if err != nil || !bytes.Equal(got, src) {
-			t.Fatal("round trip", err)
+		for _, d := range []*Deflater{small, large} {
+			n, ok := d.Raw(dst, src)
+			if !ok {
+				t.Fatal("does not fit")
+			}
+			got, err := io.ReadAll(flate.NewReader(bytes.NewReader(dst[:n])))
+			if err != nil || !bytes.Equal(got, src) {
+				t.Fatal("round trip", err)
+			}
+			if m, ok := d.Raw(dst[:n], src); !ok || m != n {
+				t.Fatalf("%d bytes in a buffer of %d", m, n)
+			}
 		}
 	})
 }

@@ -131,7 +131,7 @@ func setLength(fd int, old, size int64, pre formats.Prealloc) error {
 	switch pre {
 	case formats.PreallocOff:
 		if err = unix.Ftruncate(fd, size); err != nil {
-			return qerr.Errno(qerr.Of(err), "Failed to resize file")
+			return qerr.Errno(qerr.Of(err), "Could not resize file")
 		}
 		if old == 0 && size > 0 {
 			writeFirstBlock(fd, size)
@@ -168,7 +168,7 @@ func writeFirstBlock(fd int, size int64) {
 // writeZeroes fills [from, to) with written zeroes and forces them to storage, so that the space is really there.
 func writeZeroes(fd int, from, to int64) error {
 	if err := unix.Ftruncate(fd, to); err != nil {
-		return qerr.Errno(qerr.Of(err), "Failed to resize file")
+		return qerr.Errno(qerr.Of(err), "Could not resize file")
 	}
 	zeroes := make([]byte, 1<<20)
 	for off := from; off < to; {

@@ -28,7 +28,7 @@ func create(_ context.Context, a formats.CreateArgs) error {
 	name := strings.TrimPrefix(a.Name, "file:")
 	pre, ok := formats.ParsePrealloc(a.Options.String("preallocation", "off"))
 	if !ok {
-		return qerr.New(syscall.EINVAL, "Invalid parameter '%s'", a.Options.String("preallocation", ""))
+		return qerr.New(syscall.EINVAL, "invalid parameter value: %s", a.Options.String("preallocation", ""))
 	}
 	if hint := a.Options.Uint("extent_size_hint", defaultExtentHint); hint > 1<<32-1 {
 		return qerr.New(syscall.EINVAL, "Extent size hint is too large")

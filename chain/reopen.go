@@ -1,0 +1,77 @@
+package chain
+
+import (
+	"context"
+	"syscall"
+
+	"platter/formats"
+	"platter/formats/qerr"
+	"platter/formats/qobj"
+)
+
+// Alone runs f while no request is in flight at this node, and gives it a view of the node through which it may read,
+// write and change the backing file as usual. Commit and rebase move data on an image that others use: a write of
+// theirs between reading and writing would be lost. The view ends with f.
+func (n *Node) Alone(f func(view *Node) error) error {
+	return n.Exclusive(func() error {
+		v := &Node{drv: n.drv, img: n.img, flags: n.flags, name: n.name, nodeName: n.nodeName, given: n.given,
+			children: n.children, storage: n.storage, override: n.override, probe: n.probe, zeroes: n.zeroes,
+			origin: n.origin, writer: n.writer, recorder: n.recorder}
+		v.backing.Store(n.Backing())
+		v.failed.Store(n.failed.Load())
+		v.writes.Store(n.writes.Load())
+		v.flushed.Store(n.flushed.Load())
+		defer func() {
+			n.backing.Store(v.Backing())
+			n.failed.Store(v.failed.Load())
+		}()
+		return f(v)
+	})
+}
+
+// ReopenBacking opens the backing file anew for writing, or for reading only (commit writes to it). If that fails, it
+// is opened as it was; should that fail as well, requests that need it fail, rather than see zeroes.
+func (n *Node) ReopenBacking(ctx context.Context, env *Env, writable bool) error {
+	return n.Exclusive(func() error {
+		backed, ok := n.img.(formats.Backed)
+		old := n.Backing()
+		if !ok || old == nil {
+			return qerr.New(syscall.EINVAL, "Image does not have a backing file")
+		}
+		if old.ReadOnly() != writable {
+			return nil
+		}
+		if err := old.Close(); err != nil {
+			return err
+		}
+		b, err := old.again(ctx, env, writable)
+		if err != nil {
+			// What was there before must come back even if the user is no longer interested.
+			b, _ = old.again(context.WithoutCancel(ctx), env, !writable)
+		}
+		if b == nil {
+			return err
+		}
+		if e := backed.SetBacking(b); e != nil {
+			b.Close()
+			return e
+		}
+		n.backing.Store(b)
+		return err
+	})
+}
+
+// again opens what n was opened from.
+func (n *Node) again(ctx context.Context, env *Env, writable bool) (*Node, error) {
+	p := n.origin
+	if p.opts == nil {
+		p.opts = qobj.NewDict() // a node that was wrapped, not opened
+	}
+	p.opts = p.opts.Clone()
+	p.flags &^= formats.ReadWrite | formats.Resize
+	if writable {
+		p.flags |= formats.ReadWrite | formats.Resize
+	}
+	o := opener{env: env}
+	return o.open(ctx, p)
+}

@@ -1,0 +1,93 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"platter/cmd/platter/internal/manual"
+	"platter/cmd/platter/internal/verb"
+)
+
+func TestDidYouMean(t *testing.T) {
+	for line, want := range map[string]string{
+		"creat x":              "platter: Command not found: creat\nDid you mean 'create'?\nTry 'platter --help' for more info\n",
+		"muont x":              "platter: Command not found: muont\nDid you mean 'mount'?\nTry 'platter --help' for more info\n",
+		"frobnicate x":         "platter: Command not found: frobnicate\nTry 'platter --help' for more info\n",
+		"create --fromat=x a":  "platter create: unrecognized option '--fromat=x'\nDid you mean '--format'?\nTry 'platter create --help' for more info\n",
+		"convert --progres=1":  "platter convert: option '--progress' doesn't allow an argument\nTry 'platter convert --help' for more info\n",
+		"info --backingchain":  "platter info: unrecognized option '--backingchain'\nDid you mean '--backing-chain'?\nTry 'platter info --help' for more info\n",
+		"unmount --nonsense x": "platter unmount: unrecognized option '--nonsense'\nTry 'platter unmount --help' for more info\n",
+	} {
+		if got := platter("/usr/local/bin/platter", strings.Fields(line)...); got.stderr != want || got.code != 1 || got.stdout != "" {
+			t.Errorf("%s:\n got %+v\nwant %q", line, got, want)
+		}
+	}
+	if got := platter("qemu-img", "creat"); strings.Contains(got.stderr, "mean") {
+		t.Errorf("qemu-img makes suggestions: %+v", got)
+	}
+}
+
+// TestOwnSpellings has options that stock's help shows without accepting them.
+func TestOwnSpellings(t *testing.T) {
+	for _, line := range []string{
+		"convert --progress --compress --no-create --target-format raw --source-snapshot s --target-cache none a b",
+		"bitmap --add --format raw a b", "bench --quiet a", "snapshot --create=s a", "snapshot --apply s a",
+	} {
+		e, _, errs := testEnv("platter", nil)
+		args := strings.Fields(line)
+		if _, err := e.parse(args[0], args[1:]); err != nil {
+			t.Errorf("platter %s: %s", line, errs)
+		}
+		e, _, _ = testEnv("qemu-img", nil)
+		if _, err := e.parse(args[0], args[1:]); err == nil {
+			t.Errorf("qemu-img %s is accepted", line)
+		}
+	}
+}
+
+func TestOwnVerbs(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "man")
+	if got := platter("platter", "gen-man", dir); got.code != 0 {
+		t.Fatalf("%+v", got)
+	}
+	pages, err := os.ReadDir(dir)
+	if err != nil || len(pages) != len(manual.Pages("")) {
+		t.Errorf("%d pages, %v", len(pages), err)
+	}
+	for _, shell := range []string{"bash", "zsh", "fish"} {
+		if got := platter("platter", "completion", shell); got.code != 0 || !strings.Contains(got.stdout, "complete "+shell) {
+			t.Errorf("%+v", got)
+		}
+	}
+	if got := platter("platter", "completion", "tcsh"); got.code != 1 || !strings.Contains(got.stderr, "bash, zsh or fish") {
+		t.Errorf("%+v", got)
+	}
+	if got := platter("platter", "complete", "zsh", "create", "-f", "ra"); got.stdout != "words\nraw\t\n" {
+		t.Errorf("%+v", got)
+	}
+	if got := platter("platter", "version"); got.stdout != "platter version 1.2.3\n" || got.code != 0 {
+		t.Errorf("%+v", got)
+	}
+	if got := platter("platter", "--help"); !strings.Contains(got.stdout, "\n  mount - ") || strings.Contains(got.stdout, "gen-man") {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestEveryVerbIsDispatched(t *testing.T) {
+	for _, v := range verb.All() {
+		if parsers[v.Name] == nil {
+			t.Errorf("%s has a table and no parser", v.Name)
+		}
+	}
+	for _, v := range verb.Own() {
+		if ownActions[v.Name] == nil {
+			t.Errorf("%s has a table and no action", v.Name)
+		}
+	}
+	if len(parsers) != len(verb.All()) || !slices.IsSortedFunc(verb.All(), func(a, b *verb.Verb) int { return strings.Compare(a.Name, b.Name) }) {
+		t.Error("the verbs of qemu-img are not those of the tables")
+	}
+}
