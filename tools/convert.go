@@ -84,6 +84,7 @@ type conversion struct {
 	align      int64 // what writes are aligned to, in bytes
 	cluster    int64 // of the target, in bytes
 	zeroInit   bool  // the target reads as zeroes where nothing is written
+	offload    offloader
 }
 
 // sourcePart is a source and its place in the sequence.

@@ -41,16 +41,26 @@ func (c *conversion) copy(ctx context.Context) error {
 			}
 			return piece, err
 		},
-		Load: func(ctx context.Context, p copier.Piece, buf []byte, _ *copier.Scratch) error {
-			if p.Kind != copier.Data {
+		Load: func(ctx context.Context, p copier.Piece, buf []byte, scratch *copier.Scratch) error {
+			unread := p.Kind == copier.Data && c.copies(p)
+			scratch.Extra = unread
+			if p.Kind != copier.Data || unread {
 				return nil
 			}
 			err := c.read(ctx, buf, p.Off)
 			return qerr.Prepend(bare(err), "error while reading at byte %d: ", p.Off)
 		},
-		Store: func(ctx context.Context, p copier.Piece, buf []byte, _ *copier.Scratch, turn *formats.Turn) error {
+		Store: func(ctx context.Context, p copier.Piece, buf []byte, scratch *copier.Scratch, turn *formats.Turn) error {
 			if err := limit.wait(ctx, p); err != nil {
 				return err
+			}
+			if scratch.Extra == true {
+				if c.copies(p) && c.copyByHost(ctx, p) {
+					return nil
+				}
+				if err := c.read(ctx, buf, p.Off); err != nil {
+					return qerr.Prepend(bare(err), "error while reading at byte %d: ", p.Off)
+				}
 			}
 			err := c.write(ctx, p, buf, turn)
 			return qerr.Prepend(bare(err), "error while writing at byte %d: ", p.Off)
@@ -128,7 +138,7 @@ func (c *conversion) write(ctx context.Context, p copier.Piece, buf []byte, turn
 	}
 	for off := p.Off; len(buf) > 0; {
 		r := copier.Span{Len: int64(len(buf)), Data: true}
-		if c.SparseSize != 0 {
+		if !c.whole(p) {
 			r = copier.FirstSpan(buf, off, c.SparseSize, c.align)
 		}
 		var err error

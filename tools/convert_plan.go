@@ -20,6 +20,8 @@ type planner struct {
 	pos       int64 // where the next piece begins
 	statusEnd int64 // up to where kind holds
 	kind      copier.Kind
+	host      any   // where data lies in a file, for copying by the file system, as of …
+	hostAt    int64 // … this position
 }
 
 // next gives the piece at pos.
@@ -37,7 +39,17 @@ func (p *planner) next(ctx context.Context) (copier.Piece, error) {
 		n, kind = min(n, p.buffer), copier.Data
 	}
 	p.pos += n
-	return copier.Piece{Off: off, Len: n, Kind: kind}, nil
+	return copier.Piece{Off: off, Len: n, Kind: kind, Note: p.hostOf(kind, off)}, nil
+}
+
+// hostOf is where the data at off lies in a file; nil if that is not known, or of no use.
+func (p *planner) hostOf(kind copier.Kind, off int64) any {
+	h, ok := p.host.(hostRange)
+	if !ok || kind != copier.Data || p.kind != copier.Data {
+		return nil
+	}
+	h.off += off - p.hostAt
+	return h
 }
 
 // length finds how far the piece at off goes, and leaves its kind in p.kind.
@@ -84,6 +96,7 @@ func (p *planner) status(ctx context.Context, off, n int64, behind bool) (int64,
 		l, err := part.node.StatusAbove(ctx, base, at, n)
 		if err == nil {
 			s, n = l.State, alignUp(l.Len, sectorSize)
+			p.host, p.hostAt = p.place(l.Extent), off
 			break
 		}
 		if ctx.Err() != nil || !p.Salvage {

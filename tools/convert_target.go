@@ -193,6 +193,7 @@ func (c *conversion) measureTarget(ctx context.Context) error {
 	c.Compress = c.Compress || info.OnlyCompressed
 	c.cluster = info.ClusterSize
 	c.zeroInit = c.TargetIsZero || c.create != nil && c.SparseSize != 0 && !c.hasBacking && l.ZeroInit
+	c.startOffload()
 	return nil
 }
 
