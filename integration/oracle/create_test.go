@@ -45,6 +45,9 @@ func createCases(g *group, f format) {
 		}
 	}
 	for _, s := range sizes {
+		if f.name == "qcow" && len(s) > 1 && (strings.HasSuffix(s, "E") || len(s) > 15) {
+			continue // stock writes the tables of the largest disks for minutes
+		}
 		g.add("", true, create(list(), target+" '"+s+"'"))
 	}
 	for _, s := range []string{"1M", "0", "x", "-1", "8E", "1.5k"} {
@@ -69,7 +72,6 @@ const createTable = `
 	create -q $O -f $F out.$F 4M
 	create -f $F out.$F 4M $O
 	create -f $F $O disk.$F 1M
-	create -f $F $O plain.raw 1M
 	create -f $F $O folder 1M
 	create -f $F $O missing/out.$F 1M
 	create -f $F $O folder/out.$F 1M

@@ -55,7 +55,7 @@ func (r *runner) compareFile(c testCase, a, b, name string) string {
 	if isUntouched(filepath.Join(a, name)) && isUntouched(filepath.Join(b, name)) {
 		return ""
 	}
-	at, what := compareBytes(filepath.Join(a, name), filepath.Join(b, name), row.mask)
+	at, what := compareBytes(filepath.Join(a, name), filepath.Join(b, name), row)
 	switch {
 	case what == "":
 		return compareAllocation(filepath.Join(a, name), filepath.Join(b, name))
@@ -77,7 +77,7 @@ func isUntouched(path string) bool {
 }
 
 // compareBytes gives the first offset at which two files differ, -1 when their sizes do. Holes are not read.
-func compareBytes(a, b string, mask func(*os.File, []byte, int64)) (int64, string) {
+func compareBytes(a, b string, row format) (int64, string) {
 	fa, errA := os.Open(a)
 	fb, errB := os.Open(b)
 	if errA != nil || errB != nil {
@@ -87,13 +87,16 @@ func compareBytes(a, b string, mask func(*os.File, []byte, int64)) (int64, strin
 	defer fb.Close()
 	ia, _ := fa.Stat()
 	ib, _ := fb.Stat()
-	if ia.Size() != ib.Size() {
+	if ia.Size() != ib.Size() && !(row.canon != nil && sameHead(fa, fb, row)) {
 		return -1, fmt.Sprintf("stock leaves %d bytes, ours %d", ia.Size(), ib.Size())
+	}
+	if ia.Size() != ib.Size() {
+		return 0, ""
 	}
 	at, what := int64(0), ""
 	visit := func(off, n int64) error {
 		for end := off + n; off < end && what == ""; {
-			at, what = compareBlock(fa, fb, off, min(end-off, 1<<20), mask)
+			at, what = compareBlock(fa, fb, off, min(end-off, 1<<20), row)
 			off += min(end-off, 1<<20)
 		}
 		return nil
@@ -110,7 +113,17 @@ func compareBytes(a, b string, mask func(*os.File, []byte, int64)) (int64, strin
 	return at, what
 }
 
-func compareBlock(fa, fb *os.File, off, n int64, mask func(*os.File, []byte, int64)) (int64, string) {
+const headSize = 128 << 10
+
+// sameHead says whether two short files are the same but for what canon takes out.
+func sameHead(fa, fb *os.File, row format) bool {
+	pa, errA := io.ReadAll(io.NewSectionReader(fa, 0, headSize))
+	pb, errB := io.ReadAll(io.NewSectionReader(fb, 0, headSize))
+	return errA == nil && errB == nil && len(pa) < headSize && len(pb) < headSize &&
+		bytes.Equal(row.canon(pa), row.canon(pb))
+}
+
+func compareBlock(fa, fb *os.File, off, n int64, row format) (int64, string) {
 	pa, pb := make([]byte, n), make([]byte, n)
 	if _, err := fa.ReadAt(pa, off); err != nil && err != io.EOF {
 		return off, err.Error()
@@ -121,9 +134,14 @@ func compareBlock(fa, fb *os.File, off, n int64, mask func(*os.File, []byte, int
 	if bytes.Equal(pa, pb) {
 		return 0, ""
 	}
-	if mask != nil {
-		mask(fa, pa, off)
-		mask(fb, pb, off)
+	if row.mask != nil {
+		row.mask(fa, pa, off)
+		row.mask(fb, pb, off)
+	}
+	if row.canon != nil && off == 0 {
+		head := min(n, headSize)
+		copy(pa, row.canon(bytes.Clone(pa[:head])))
+		copy(pb, row.canon(bytes.Clone(pb[:head])))
 	}
 	for i := range pa {
 		if pa[i] != pb[i] {
@@ -168,6 +186,6 @@ func (r *runner) compareImages(format, a, b, name string) string {
 }
 
 func sameBytes(a, b, name string) bool {
-	_, what := compareBytes(filepath.Join(a, name), filepath.Join(b, name), nil)
+	_, what := compareBytes(filepath.Join(a, name), filepath.Join(b, name), format{})
 	return what == ""
 }

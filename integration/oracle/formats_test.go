@@ -1,6 +1,8 @@
 package oracle
 
 import (
+	"bytes"
+	"encoding/binary"
 	"os"
 	"regexp"
 	"strings"
@@ -23,6 +25,8 @@ type format struct {
 	base string
 	// mask blanks what is random in the format's files, in the block p that was read at off.
 	mask func(f *os.File, p []byte, off int64)
+	// canon does the same where lengths change, with the first 128 KiB of a file.
+	canon func(head []byte) []byte
 	// opaque: everything is random, only the size of a file is compared.
 	opaque bool
 }
@@ -64,7 +68,7 @@ var formats = []format{
 		"size=1M", "refcount_bits=64", "refcount_bits=1", "refcount_bits=3", "cluster_size=4k", "preallocation=full",
 		"backing_file=plain.raw", "backing_file=plain.raw,backing_fmt=raw", "data_file=x.raw", "data_file_raw=on",
 		"encrypt.format=luks", "extended_l2=on", "compression_type=zstd", "compat=0.10,refcount_bits=16"}},
-	{name: "vmdk", backing: true, base: "vmdk", compress: true, check: true, mask: maskVMDK, options: []createOption{
+	{name: "vmdk", backing: true, base: "vmdk", compress: true, check: true, canon: canonVMDK, options: []createOption{
 		{"size", "1M 0 1000 1G x"},
 		{"adapter_type", "lsilogic ide buslogic legacyESX scsi"},
 		{"backing_file", "missing.vmdk"},
@@ -172,17 +176,25 @@ func blank(p []byte, off, from, to int64) {
 	}
 }
 
-var vmdkCID = regexp.MustCompile(`(?m)^(?:parent)?CID=[0-9a-f]{8}$`)
+var vmdkCID = regexp.MustCompile(`\bCID=[0-9a-f]{1,8}\n`)
 
-// The content ID is drawn anew for each image.
-func maskVMDK(_ *os.File, p []byte, off int64) {
-	if off != 0 {
-		return
+// The content ID is drawn anew for each image and written without leading zeroes, so that what follows in the
+// descriptor moves.
+func canonVMDK(head []byte) []byte {
+	end := bytes.LastIndex(head, []byte("\nddb."))
+	if end < 0 {
+		return head
 	}
-	head := p[:min(len(p), 128<<10)]
-	for _, at := range vmdkCID.FindAllIndex(head, -1) {
-		blank(p, 0, int64(at[1]-8), int64(at[1]))
+	if n := bytes.IndexByte(head[end:], 0); n >= 0 {
+		end += n
+	} else {
+		end = len(head)
 	}
+	text := vmdkCID.ReplaceAll(head[:end], []byte("CID=\n"))
+	if end < len(head) {
+		text = append(text, make([]byte, end-len(text))...)
+	}
+	return append(text, head[end:]...)
 }
 
 // The image's and the last snapshot's UUID.
@@ -203,14 +215,20 @@ func maskVPC(f *os.File, p []byte, off int64) {
 	}
 }
 
-// Checksum and GUIDs of both headers, and the disk's identifier ("page 83 data") in the metadata.
-func maskVHDX(_ *os.File, p []byte, off int64) {
+// Checksum, sequence number and GUIDs of both headers, and the disk's identifier ("page 83 data") in the metadata.
+func maskVHDX(f *os.File, p []byte, off int64) {
 	for _, at := range []int64{64 << 10, 128 << 10} {
-		blank(p, off, at+4, at+8)
-		blank(p, off, at+16, at+48)
+		blank(p, off, at+4, at+48)
 	}
-	const metadata = 2 << 20
-	for at := int64(metadata); at < metadata+2<<20; at += 1 << 20 {
-		blank(p, off, at+64<<10+16, at+64<<10+32)
+	table := make([]byte, 64<<10)
+	if _, err := f.ReadAt(table, 192<<10); err != nil {
+		return
+	}
+	if at := bytes.Index(table, vhdxMetadata); at >= 0 {
+		item := int64(binary.LittleEndian.Uint64(table[at+16:])) + 64<<10 + 16
+		blank(p, off, item, item+16)
 	}
 }
+
+// The GUID of the metadata region in the region table, and its offset behind it.
+var vhdxMetadata = []byte("\x06\xa2\x7c\x8b\x90\x47\x9a\x4b\xb8\xfe\x57\x5f\x05\x0f\x88\x6e")

@@ -36,6 +36,9 @@ type result struct {
 
 const limit = 30 * time.Second
 
+// errNoEnd: stock runs for minutes where it makes LUKS keys on a busy machine or tables for the largest sizes.
+var errNoEnd = errors.New("no end")
+
 // run compares one case and reports each difference that no row explains.
 func (r *runner) run(t *testing.T, g group, c testCase) {
 	top := filepath.Join(r.scratch, fmt.Sprint(r.next.Add(1)))
@@ -50,7 +53,9 @@ func (r *runner) run(t *testing.T, g group, c testCase) {
 	for _, line := range c.cmds {
 		args := words(line)
 		want, err := execute(r.stock, a, args)
-		if err != nil {
+		if errors.Is(err, errNoEnd) {
+			t.Skipf("stock does not come to an end either: %s: %v", line, err)
+		} else if err != nil {
 			t.Fatalf("stock: %s: %v", line, err)
 		}
 		have, err := execute(r.ours, b, args)
@@ -76,7 +81,7 @@ func execute(p programs.Program, dir string, args []string) (result, error) {
 	var exit *exec.ExitError
 	switch {
 	case ctx.Err() != nil:
-		return res, fmt.Errorf("no end after %v\nstdout: %s\nstderr: %s", limit, &stdout, &stderr)
+		return res, fmt.Errorf("%w after %v\nstdout: %s\nstderr: %s", errNoEnd, limit, &stdout, &stderr)
 	case errors.As(err, &exit) && exit.ExitCode() >= 0:
 		return res, nil
 	case err != nil:
