@@ -42,6 +42,8 @@ type image struct {
 	notifier *notifier
 	flusher  chan struct{}
 	stopped  chan struct{}
+	ending   sync.Once
+	ended    error
 }
 
 // viewer is a file whose pages the kernel may keep and that shows the guest disk from offset base on.
@@ -227,8 +229,13 @@ func (img *image) failed(what string, off, n int64, err error) error {
 	return err
 }
 
-// close flushes and closes the image.
+// close flushes and closes the image, once.
 func (img *image) close() error {
+	img.ending.Do(func() { img.ended = img.shut() })
+	return img.ended
+}
+
+func (img *image) shut() error {
 	close(img.stopped)
 	err := img.flush()
 	img.kept.closeAll()

@@ -33,12 +33,14 @@ type Mount struct {
 	config  Config
 	tree    *tree
 	server  *fuse.Server
-	images  []*image
+	single  *image   // what a mount of one image shows …
+	gallery *gallery // … or the several
 	session *session
 	served  chan struct{}
 
 	once   sync.Once
-	result error
+	mu     sync.Mutex
+	result error // the first failure of an image's last flush
 }
 
 // New mounts one open image. The node is the mount's from then on; on an error it stays the caller's.
@@ -46,22 +48,72 @@ func New(c Config, n *chain.Node, env *chain.Env) (*Mount, error) {
 	if err := prepare(&c, hostFiles(n)); err != nil {
 		return nil, err
 	}
-	m := &Mount{config: c, served: make(chan struct{})}
 	root := newStatic()
-	m.tree = newTree(root)
-	m.tree.owner, m.tree.umask, m.tree.readOnly = fuse.Owner{Uid: c.UID, Gid: c.GID}, c.Umask, c.ReadOnly
+	m := newMount(c, root, nil)
 	img := newImage(n, env, m.tree)
 	img.shrink, img.readOnly = c.Shrink, img.readOnly || c.ReadOnly
-	m.images = append(m.images, img)
-	m.tree.space = img.space
-	if err := fillRoot(root, img); err != nil {
-		return nil, err
-	}
+	m.single = img
+	fillRoot(root, img)
 	if err := m.start(); err != nil {
 		close(img.stopped)
 		return nil, err
 	}
 	return m, nil
+}
+
+// NewList mounts several images, each as a directory with the name of its file.
+func NewList(c Config, paths []string, open Opener) (*Mount, error) {
+	if err := prepare(&c, paths); err != nil {
+		return nil, err
+	}
+	m := newMount(c, nil, open)
+	for _, p := range paths {
+		if err := m.gallery.add(p); err != nil {
+			m.finish()
+			return nil, err
+		}
+	}
+	return m.startGallery()
+}
+
+// NewDirectory mounts a host directory: each regular file in it is a directory that shows it as an image, opened at
+// the first use and closed when it is idle.
+func NewDirectory(c Config, dir string, open Opener) (*Mount, error) {
+	if err := prepare(&c, []string{dir}); err != nil {
+		return nil, err
+	}
+	m := newMount(c, nil, open)
+	m.gallery.dir = dir
+	return m.startGallery()
+}
+
+func newMount(c Config, root node, open Opener) *Mount {
+	m := &Mount{config: c, served: make(chan struct{})}
+	if root == nil {
+		m.gallery = newGallery(m, "", open)
+		root = m.gallery
+	}
+	m.tree = newTree(root)
+	m.tree.owner, m.tree.umask, m.tree.readOnly = fuse.Owner{Uid: c.UID, Gid: c.GID}, c.Umask, c.ReadOnly
+	m.tree.space = m.space
+	return m
+}
+
+func (m *Mount) startGallery() (*Mount, error) {
+	if err := m.start(); err != nil {
+		m.finish()
+		return nil, err
+	}
+	go m.gallery.tidy(m.served)
+	return m, nil
+}
+
+// images are those that are open.
+func (m *Mount) images() []*image {
+	if m.gallery != nil {
+		return m.gallery.all()
+	}
+	return []*image{m.single}
 }
 
 // start mounts the tree and serves it.
@@ -116,7 +168,7 @@ func (m *Mount) panicked(v any) fuse.Status {
 }
 
 func (m *Mount) log(format string, a ...any) {
-	for _, img := range m.images {
+	for _, img := range m.images() {
 		img.log.add(format, a...)
 	}
 }
@@ -126,16 +178,17 @@ func readAhead(device string) {
 	os.WriteFile("/sys/class/bdi/"+device+"/read_ahead_kb", []byte("1024"), 0)
 }
 
-// space tells what the host file system has left, which is what the image can grow by.
-func (img *image) space(out *fuse.StatfsOut) {
-	size, used := img.node.Size(), img.disk.allocated()
-	out.Blocks = uint64(size+4095) / 4096
-	var st unix.Statfs_t
-	if name := hostPath(img.node); name != "" && unix.Statfs(filepath.Dir(name), &st) == nil {
-		free := uint64(max(size-used, 0)) / 4096
-		out.Bfree = min(free, st.Bavail*uint64(st.Bsize)/4096)
-		out.Bavail = out.Bfree
+// space tells what the host file system has left, which is what the images can grow by.
+func (m *Mount) space(out *fuse.StatfsOut) {
+	for _, img := range m.images() {
+		size, used := img.node.Size(), img.disk.allocated()
+		out.Blocks += uint64(size+4095) / 4096
+		var st unix.Statfs_t
+		if name := hostPath(img.node); name != "" && unix.Statfs(filepath.Dir(name), &st) == nil {
+			out.Bfree += min(uint64(max(size-used, 0))/4096, st.Bavail*uint64(st.Bsize)/4096)
+		}
 	}
+	out.Bavail = out.Bfree
 }
 
 // Mountpoint is the directory, absolute.
@@ -150,22 +203,37 @@ func (m *Mount) Wait() error {
 // finish closes the images, once.
 func (m *Mount) finish() error {
 	m.once.Do(func() {
-		for _, img := range m.images {
-			if err := img.close(); err != nil && m.result == nil {
-				m.result = err
+		for _, img := range m.images() {
+			if err := img.close(); err != nil {
+				m.keep(err)
 			}
 		}
 		if m.session != nil {
-			m.session.end(m.result)
+			m.session.end(m.failure())
 		}
 	})
+	return m.failure()
+}
+
+// keep remembers the first failure.
+func (m *Mount) keep(err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.result == nil {
+		m.result = err
+	}
+}
+
+func (m *Mount) failure() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	return m.result
 }
 
 // Stop unmounts, with force if files are in use: their users then get errors. The images are final on disk when it
 // returns.
 func (m *Mount) Stop() error {
-	for _, img := range m.images {
+	for _, img := range m.images() {
 		img.flush()
 	}
 	err := detach(m.config.Mountpoint, false)
@@ -201,7 +269,7 @@ func hostFiles(n *chain.Node) []string {
 }
 
 // fillRoot makes the tree of one image.
-func fillRoot(root *static, img *image) error {
+func fillRoot(root *static, img *image) {
 	root.add("disk.raw", img.disk)
 	img.disk.tags = tagsOf(img.node, 0)
 	root.add("partitions", newPartitions(img.disk))
@@ -212,5 +280,4 @@ func fillRoot(root *static, img *image) error {
 	root.add("map.json", &text{img: img, make: func() ([]byte, error) { return mapJSON(img) }})
 	root.add("stats.json", &text{img: img, fresh: true, make: img.statsText})
 	root.add("error_log", &text{img: img, fresh: true, make: img.log.text})
-	return nil
 }

@@ -66,7 +66,7 @@ func (s *session) talk(c net.Conn) {
 	}
 	switch strings.TrimSpace(line) {
 	case "status":
-		for _, img := range s.mount.images {
+		for _, img := range s.mount.images() {
 			c.Write(append(qobj.AppendJSON(nil, img.dict(), false), '\n'))
 		}
 		c.Close()

@@ -55,7 +55,7 @@ func (img *image) statsText() ([]byte, error) {
 // Figures gives the content of stats.json for all images.
 func (m *Mount) Figures() []byte {
 	var all []byte
-	for _, img := range m.images {
+	for _, img := range m.images() {
 		b, _ := img.statsText()
 		all = append(all, b...)
 	}

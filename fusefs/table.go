@@ -9,26 +9,26 @@ import (
 // it leaves when the kernel has forgotten it and its directory no longer has it (drop).
 type table struct {
 	mu    sync.RWMutex
-	slots map[uint64]*slot
+	seats map[uint64]*seat
 	ids   map[node]uint64
 	last  uint64
 }
 
-type slot struct {
+type seat struct {
 	node    node
 	lookups uint64
 	gone    bool
 }
 
 func newTable(root node) *table {
-	t := &table{slots: map[uint64]*slot{1: {node: root, lookups: 1}}, ids: map[node]uint64{root: 1}, last: 1}
+	t := &table{seats: map[uint64]*seat{1: {node: root, lookups: 1}}, ids: map[node]uint64{root: 1}, last: 1}
 	return t
 }
 
 // get finds the node of a number; ESTALE if there is none, which the kernel does not ask for unless it is confused.
 func (t *table) get(id uint64) (node, error) {
 	t.mu.RLock()
-	s := t.slots[id]
+	s := t.seats[id]
 	t.mu.RUnlock()
 	if s == nil {
 		return nil, syscall.ESTALE
@@ -54,7 +54,7 @@ func (t *table) number(n node) uint64 {
 		return id
 	}
 	t.last++
-	t.slots[t.last] = &slot{node: n}
+	t.seats[t.last] = &seat{node: n}
 	t.ids[n] = t.last
 	return t.last
 }
@@ -64,7 +64,7 @@ func (t *table) known(n node) (uint64, bool) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	id, ok := t.ids[n]
-	if !ok || t.slots[id].lookups == 0 {
+	if !ok || t.seats[id].lookups == 0 {
 		return 0, false
 	}
 	return id, true
@@ -75,7 +75,7 @@ func (t *table) look(n node) uint64 {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	id := t.number(n)
-	t.slots[id].lookups++
+	t.seats[id].lookups++
 	return id
 }
 
@@ -83,7 +83,7 @@ func (t *table) look(n node) uint64 {
 func (t *table) forget(id, n uint64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	s := t.slots[id]
+	s := t.seats[id]
 	if s == nil || id == 1 {
 		return
 	}
@@ -96,14 +96,26 @@ func (t *table) drop(n node) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if id, ok := t.ids[n]; ok {
-		t.slots[id].gone = true
-		t.sweep(id, t.slots[id])
+		t.seats[id].gone = true
+		t.sweep(id, t.seats[id])
 	}
 }
 
-func (t *table) sweep(id uint64, s *slot) {
+// purge takes out all that the kernel does not have, which will get new numbers should it come back.
+func (t *table) purge() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for id, s := range t.seats {
+		if s.lookups == 0 && id != 1 {
+			delete(t.seats, id)
+			delete(t.ids, s.node)
+		}
+	}
+}
+
+func (t *table) sweep(id uint64, s *seat) {
 	if s.gone && s.lookups == 0 {
-		delete(t.slots, id)
+		delete(t.seats, id)
 		delete(t.ids, s.node)
 	}
 }

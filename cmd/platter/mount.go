@@ -13,7 +13,6 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"platter/chain"
-	"platter/formats"
 	"platter/formats/qerr"
 	"platter/formats/qobj"
 	"platter/fusefs"
@@ -76,14 +75,24 @@ func (e *env) serve(ctx context.Context, o *mountOptions, images []string, image
 }
 
 func (e *env) mount(ctx context.Context, o *mountOptions, images []string, imageOpts bool) (*fusefs.Mount, error) {
-	env := e.tools()
-	env.Gate = chain.Gate{Refs: o.refs}
-	s := tools.Source{Filename: images[0], ImageOpts: imageOpts, Format: o.format}
-	o.config.Source = s.Filename
-	if abs, err := filepath.Abs(s.Filename); err == nil && !strings.Contains(s.Filename, ":") && !imageOpts {
+	o.config.Source = images[0]
+	if abs, err := filepath.Abs(images[0]); err == nil && !imageOpts && !strings.Contains(images[0], ":") {
 		o.config.Source = abs
 	}
-	n, err := openForMount(ctx, env, s, o)
+	st, err := os.Stat(images[0])
+	several := len(images) > 1 || err == nil && st.IsDir() && !imageOpts
+	if several && (imageOpts || o.overlay && o.scratch != "") {
+		return nil, qerr.New(syscall.EINVAL, "--image-opts and -o overlay=FILE are for one image only")
+	}
+	if several && len(images) == 1 {
+		return fusefs.NewDirectory(o.config, o.config.Source, e.opener(ctx, o))
+	}
+	if several {
+		return fusefs.NewList(o.config, images, e.opener(ctx, o))
+	}
+	env := e.tools()
+	env.Gate = chain.Gate{Refs: o.refs}
+	n, err := openForMount(ctx, env, tools.Source{Filename: images[0], ImageOpts: imageOpts, Format: o.format}, o)
 	if err != nil {
 		return nil, err
 	}
@@ -95,12 +104,15 @@ func (e *env) mount(ctx context.Context, o *mountOptions, images []string, image
 	return m, nil
 }
 
-func openForMount(ctx context.Context, env *chain.Env, s tools.Source, o *mountOptions) (*chain.Node, error) {
-	flags := formats.Unmap | formats.OneWriter
-	if !o.config.ReadOnly {
-		flags |= formats.ReadWrite | formats.Resize
+// opener opens the images of a mount of several.
+func (e *env) opener(ctx context.Context, o *mountOptions) fusefs.Opener {
+	return func(path string, say func(format string, a ...any)) (*chain.Node, *chain.Env, error) {
+		env := e.tools()
+		env.Gate = chain.Gate{Refs: o.refs}
+		env.Warn, env.Report = say, say
+		n, err := openForMount(ctx, env, tools.Source{Filename: path, Format: o.format}, o)
+		return n, env, err
 	}
-	return s.Open(ctx, env, flags)
 }
 
 // unmountAction is platter unmount.
