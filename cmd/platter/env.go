@@ -9,6 +9,7 @@ import (
 	"platter/chain"
 	"platter/cmd/platter/internal/object"
 	"platter/cmd/platter/internal/progress"
+	"platter/cmd/platter/internal/verb"
 	"platter/formats"
 	"platter/formats/all"
 	"platter/formats/qerr"
@@ -25,6 +26,7 @@ type env struct {
 	stdout  io.Writer
 	stderr  io.Writer
 	getenv  func(string) (string, bool)
+	verb    *verb.Verb // the verb that runs, if it is one of qemu-img's
 	objects object.Set
 
 	traceFile    string // of -T file=
@@ -54,6 +56,7 @@ func (e *env) report(format string, a ...any) {
 func (e *env) reportError(err error) {
 	e.report("%s", qerr.Text(err))
 	io.WriteString(e.stderr, qerr.Hint(err))
+	e.hints(err)
 }
 
 // finish reports the error with which a verb ended, if there is one, and gives the exit status.

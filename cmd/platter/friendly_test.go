@@ -2,10 +2,16 @@ package main
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"platter/cmd/platter/internal/manual"
 	"platter/cmd/platter/internal/verb"
@@ -89,5 +95,67 @@ func TestEveryVerbIsDispatched(t *testing.T) {
 	}
 	if len(parsers) != len(verb.All()) || !slices.IsSortedFunc(verb.All(), func(a, b *verb.Verb) int { return strings.Compare(a.Name, b.Name) }) {
 		t.Error("the verbs of qemu-img are not those of the tables")
+	}
+}
+
+// TestLockHints lets a child of this process hold an image, as QEMU holds it.
+func TestLockHints(t *testing.T) {
+	image := filepath.Join(t.TempDir(), "disk")
+	if err := os.WriteFile(image, make([]byte, 4096), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c := exec.Command(os.Args[0])
+	c.Env = append(os.Environ(), "PLATTER_TEST_LOCK="+image)
+	out, err := c.StdoutPipe()
+	if err == nil {
+		err = c.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { c.Process.Kill(); c.Wait() }()
+	if n, err := out.Read(make([]byte, 1)); n != 1 {
+		t.Fatal(err)
+	}
+	got := platter("platter", "resize", "-f", "raw", image, "1M")
+	want := regexp.MustCompile(`^platter: Could not open '.*': Failed to get .* lock
+Is another process using the image \[.*\]\?
+It is held by \S+ \(process ` + strconv.Itoa(c.Process.Pid) + `\)\.
+$`)
+	if !want.MatchString(got.stderr) {
+		t.Errorf("%+v", got)
+	}
+	e, _, errs := testEnv("platter", nil)
+	e.verb = verb.Find("info")
+	if e.lockHints(image); !strings.Contains(errs.String(), "\nWith -U (--force-share) it is read") {
+		t.Error(errs)
+	}
+	if stock := platter("qemu-img", "resize", "-f", "raw", image, "1M"); strings.Contains(stock.stderr, "held by") {
+		t.Errorf("%+v", stock)
+	}
+}
+
+// holdLock locks a file for writing as QEMU does, says so, and waits to be killed.
+func holdLock(image string) {
+	f, err := os.OpenFile(image, os.O_RDWR, 0)
+	if err == nil {
+		lock := unix.Flock_t{Type: unix.F_RDLCK, Start: 101, Len: 1} // the permission to write is in use
+		err = unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &lock)
+	}
+	if err == nil {
+		lock := unix.Flock_t{Type: unix.F_RDLCK, Start: 201, Len: 1} // and shared with nobody
+		err = unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &lock)
+	}
+	if err != nil {
+		os.Exit(1)
+	}
+	os.Stdout.WriteString("x")
+	time.Sleep(time.Minute)
+}
+
+func TestSuggestedNames(t *testing.T) {
+	got := platter("platter", "convert", "-f", "rwa", "a", "b")
+	if !strings.HasSuffix(got.stderr, "Unknown driver 'rwa'\nDid you mean 'raw'?\n") {
+		t.Errorf("%+v", got)
 	}
 }

@@ -81,7 +81,8 @@ func (e *env) main(ctx context.Context, args []string) int {
 
 // parse reads the arguments of one of qemu-img's verbs. The error is an exitCode: what is wrong is already printed.
 func (e *env) parse(name string, args []string) (verbRun, error) {
-	return parsers[name](newParser(e, verb.Find(name), args))
+	e.verb = verb.Find(name)
+	return parsers[name](newParser(e, e.verb, args))
 }
 
 // exitStatus is the one place that turns an error that ended a command into an exit status.

@@ -9,11 +9,15 @@ import (
 	"time"
 )
 
-// TestMain lets a test run the program itself, as a process of its own: with PLATTER_TEST_ARGV0 this is main.
+// TestMain lets a test run processes of its own: with PLATTER_TEST_ARGV0 the program itself, with PLATTER_TEST_LOCK one
+// that locks an image.
 func TestMain(m *testing.M) {
 	if argv0 := os.Getenv("PLATTER_TEST_ARGV0"); argv0 != "" {
 		os.Args[0] = argv0
 		main()
+	}
+	if image := os.Getenv("PLATTER_TEST_LOCK"); image != "" {
+		holdLock(image)
 	}
 	os.Exit(m.Run())
 }

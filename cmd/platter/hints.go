@@ -1,0 +1,102 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"platter/formats/qerr"
+)
+
+// hints adds, in platter mode, lines that help with an error: who holds a lock and which option would help, and what
+// was probably meant by an unknown name.
+func (e *env) hints(err error) {
+	if e.stock {
+		return
+	}
+	if m := lockedImage.FindStringSubmatch(qerr.Hint(err)); m != nil {
+		e.lockHints(m[1])
+	}
+	text := qerr.Text(err)
+	for _, u := range []struct {
+		pattern *regexp.Regexp
+		names   func() []string
+	}{{unknownFormat, e.formatNames}, {unknownOption, e.createOptions}} {
+		if m := u.pattern.FindStringSubmatch(text); m != nil {
+			if near := nearest(m[1], u.names()); near != "" {
+				fmt.Fprintf(e.stderr, "Did you mean '%s'?\n", near)
+			}
+		}
+	}
+}
+
+var (
+	lockedImage   = regexp.MustCompile(`Is another process using the image \[(.*)\]\?`)
+	unknownFormat = regexp.MustCompile(`Unknown (?:file format|driver) '([^']+)'`)
+	unknownOption = regexp.MustCompile(`Invalid parameter '([^']+)'`)
+)
+
+func (e *env) lockHints(image string) {
+	for _, h := range lockHolders(image) {
+		fmt.Fprintf(e.stderr, "It is held by %s.\n", h)
+	}
+	if e.verb != nil && e.verb.Lookup(0, "force-share") != nil {
+		fmt.Fprintln(e.stderr, "With -U (--force-share) it is read nevertheless, perhaps in the middle of a change.")
+	}
+}
+
+func (e *env) formatNames() []string {
+	var names []string
+	for _, d := range e.registry().All() {
+		names = append(names, d.Name)
+	}
+	return names
+}
+
+// createOptions are the keys of -o of all formats.
+func (e *env) createOptions() []string {
+	var names []string
+	for _, d := range e.registry().All() {
+		for _, o := range d.CreateOpts {
+			names = append(names, o.Name)
+		}
+	}
+	return names
+}
+
+// lockHolders names the other processes that have locked a file the way QEMU does, as far as they may be seen.
+func lockHolders(image string) []string {
+	file, err := os.Stat(image)
+	if err != nil {
+		return nil
+	}
+	var all []string
+	self := fmt.Sprint(os.Getpid())
+	processes, _ := filepath.Glob("/proc/[0-9]*")
+	for _, dir := range processes {
+		pid := filepath.Base(dir)
+		if pid == self || !holdsLock(dir, file) {
+			continue
+		}
+		name, _ := os.ReadFile(dir + "/comm")
+		all = append(all, strings.TrimSpace(string(name))+" (process "+pid+")")
+	}
+	return all
+}
+
+func holdsLock(process string, file os.FileInfo) bool {
+	descriptors, _ := filepath.Glob(process + "/fd/*")
+	for _, fd := range descriptors {
+		if st, err := os.Stat(fd); err != nil || !os.SameFile(st, file) {
+			continue
+		}
+		info, _ := os.ReadFile(process + "/fdinfo/" + filepath.Base(fd))
+		if bytes.Contains(info, []byte("OFDLCK")) {
+			return true
+		}
+	}
+	return false
+}
