@@ -159,4 +159,15 @@ type Env struct {
 	Warn func(format string, a ...any)
 	// Report writes a line to the error stream as it is (check's findings).
 	Report func(format string, a ...any)
+	// Program is the name that begins the lines of ReportError; "" leaves it out.
+	Program string
+}
+
+// ReportError writes a line to the error stream that begins with the program's name.
+func (e *Env) ReportError(format string, a ...any) {
+	if e.Program != "" {
+		format = "%s: " + format
+		a = append([]any{e.Program}, a...)
+	}
+	e.Report(format, a...)
 }

@@ -100,6 +100,8 @@ func (e *env) tools() *tools.Env {
 			Object: e.objects.Object,
 			Warn:   e.warn,
 			Report: func(format string, a ...any) { fmt.Fprintf(e.stderr, format+"\n", a...) },
+
+			Program: e.program,
 		},
 	}
 }

@@ -2,6 +2,8 @@ package qcow2
 
 import (
 	"context"
+	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -110,7 +112,8 @@ func (i *image) usable() error {
 // error to return is EIO.
 func (i *image) signalCorruption(fatal bool, format string, a ...any) error {
 	fatal = fatal && i.writable()
-	err := qerr.New(syscall.EIO, format, a...)
+	// C's %#x gives no prefix to 0.
+	err := qerr.New(syscall.EIO, "%s", strings.ReplaceAll(fmt.Sprintf(format, a...), "0x0", "0"))
 	if i.corruptWarned.Swap(true) && (!fatal || i.corrupt.Load()) {
 		return err
 	}
