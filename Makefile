@@ -2,6 +2,8 @@
 
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 PREFIX   ?= /usr/local
+# where mount(8) looks for the programs that mount a type
+SBINDIR  ?= /sbin
 FUZZTIME ?= 20s
 export FUZZTIME
 
@@ -48,6 +50,10 @@ install: build man
 	install -D -m 755 bin/platter $(DESTDIR)$(PREFIX)/bin/platter
 	install -d $(DESTDIR)$(PREFIX)/share/man/man1
 	install -m 644 dist/man/*.1 $(DESTDIR)$(PREFIX)/share/man/man1/
+	install -D -m 644 cmd/platter/systemd/platter@.service $(DESTDIR)$(PREFIX)/lib/systemd/system/platter@.service
+	install -d $(DESTDIR)$(SBINDIR)
+	ln -sf $(PREFIX)/bin/platter $(DESTDIR)$(SBINDIR)/mount.fuse.platter
+	ln -sf $(PREFIX)/bin/platter $(DESTDIR)$(SBINDIR)/umount.fuse.platter
 
 ci:
 	@integration/setup/packages.sh lint

@@ -21,7 +21,7 @@ func main() {
 	e.version, e.getenv = version, os.LookupEnv
 	e.stdin, e.stdout, e.stderr = os.Stdin, os.Stdout, os.Stderr
 	ctx, stop := withSignals(context.Background())
-	code := e.main(ctx, os.Args[1:])
+	code := e.main(ctx, asHelper(os.Args[0], os.Args[1:]))
 	stop()
 	os.Exit(code)
 }

@@ -58,6 +58,7 @@ func (e *env) serve(ctx context.Context, o *mountOptions, images []string, image
 	if fd >= 0 {
 		ready(fd)
 	}
+	e.notifySystemd()
 	figures := make(chan os.Signal, 1)
 	signal.Notify(figures, syscall.SIGUSR1)
 	done := make(chan error, 1)
@@ -121,7 +122,7 @@ func unmountAction(e *env, c *cli.Context) error {
 		e.report("Expecting one mount point")
 		return e.try("unmount")
 	}
-	return fusefs.Unmount(c.Args().First(), false)
+	return fusefs.Unmount(c.Args().First(), c.Bool("lazy"))
 }
 
 // listAction is platter list.

@@ -29,9 +29,10 @@ var mount = Verb{
 var unmount = Verb{
 	Name:      "unmount",
 	Summary:   "End a mount when the image is complete on disk",
-	Synopsis:  []string{"MOUNTPOINT"},
-	LongOrder: "help",
+	Synopsis:  []string{"[-l] MOUNTPOINT"},
+	LongOrder: "help lazy",
 	Rows: []Row{
+		{Short: 'l', Long: "lazy", Help: []string{"detach at once; the image is complete when its last user is gone"}},
 		{Operand: "MOUNTPOINT", Kind: File, Help: []string{"directory in which the tree is"}},
 	},
 	Example: []string{"unmount /mnt", "waits until everything is in the image"},
