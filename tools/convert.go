@@ -111,7 +111,7 @@ func (c *conversion) close(err *error) {
 
 func (c *conversion) openSources(ctx context.Context) error {
 	for _, s := range c.Sources {
-		n, err := s.Open(ctx, c.env, 0)
+		n, err := s.Open(ctx, c.env, formats.OneWriter) // what is copied must not change meanwhile
 		if err != nil {
 			return err
 		}

@@ -204,15 +204,3 @@ func floorPower(v int64) int64 {
 	}
 	return 1 << (bits.Len64(uint64(v)) - 1)
 }
-
-// OptionHelp gives the options that a new image of a format takes; filename may be "".
-func OptionHelp(env *Env, format, filename string) (option.Schema, error) {
-	drv := env.Registry.Find(format)
-	if drv == nil {
-		return nil, qerr.New(syscall.EINVAL, "Unknown file format '%s'", format)
-	}
-	if filename == "" {
-		return drv.CreateOpts, nil
-	}
-	return chain.CreateSchema(env, drv, filename)
-}

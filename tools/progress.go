@@ -2,7 +2,7 @@ package tools
 
 import "sync"
 
-// minSkip is how many percent a meter must move before it is shown again.
+// minSkip is how many percent a meter must move before it is shown again, unless it says otherwise.
 const minSkip = 1
 
 // Meter tells how far a job is, in percent, at the steps at which qemu-img prints its progress. A nil Meter is silent.
@@ -12,6 +12,8 @@ type Meter struct {
 	Show func(percent float32)
 	// Tick, if not nil, is called at every advance, for progress on request (SIGUSR1).
 	Tick func(percent float32)
+	// Skip is how many percent the meter must move before Show is called again; 0 means 1. compare has 2.
+	Skip float32
 
 	mu            sync.Mutex
 	current, last float32
@@ -42,7 +44,11 @@ func (m *Meter) Advance(delta float32, share int) {
 	if m.Tick != nil {
 		m.Tick(at)
 	}
-	if at > m.last+minSkip || at < m.last-minSkip || at == 0 || at == 100 {
+	skip := m.Skip
+	if skip == 0 {
+		skip = minSkip
+	}
+	if at > m.last+skip || at < m.last-skip || at == 0 || at == 100 {
 		m.last = at
 		if m.Show != nil {
 			m.Show(at)

@@ -61,6 +61,7 @@ func parseCompare(p *parser) (verbRun, error) {
 
 func (a *compareArgs) run(ctx context.Context, e *env) int {
 	p := e.progress(a.Progress, a.Quiet)
+	p.Meter.Skip = 2
 	status, err := tools.Compare(ctx, e.tools(), tools.CompareOptions{
 		First: a.First, Second: a.Second, Strict: a.Strict, Meter: p.Meter,
 		Say: func(text string) {
@@ -70,8 +71,6 @@ func (a *compareArgs) run(ctx context.Context, e *env) int {
 		},
 	})
 	p.End()
-	if err != nil {
-		e.reportError(err)
-	}
+	e.finish(err)
 	return status
 }

@@ -7,6 +7,7 @@ import (
 
 	"platter/formats/option"
 	"platter/tools"
+	"platter/tools/render"
 )
 
 // convertArgs is what the command line of convert says.
@@ -192,13 +193,9 @@ func (a *convertArgs) run(ctx context.Context, e *env) int {
 
 // help lists the options of the target's format.
 func (a *convertArgs) help(e *env) int {
-	if a.TargetFormat == "" {
-		e.report("Option help requires a format be specified")
-		return 1
-	}
-	schema, err := tools.OptionHelp(e.tools(), a.TargetFormat, a.Target)
+	schema, err := tools.CreateHelp(e.tools(), a.TargetFormat, a.Target)
 	if err == nil {
-		io.WriteString(e.stdout, schema.HelpText("Supported options"))
+		io.WriteString(e.stdout, render.CreateHelp(schema, a.TargetFormat, a.Target != ""))
 	}
 	return e.finish(err)
 }

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -61,7 +63,10 @@ func (e *env) reportError(err error) {
 
 // finish reports the error with which a verb ended, if there is one, and gives the exit status.
 func (e *env) finish(err error) int {
-	if err != nil {
+	switch {
+	case errors.Is(err, context.Canceled):
+		e.report("Interrupted by a signal before the work was complete")
+	case err != nil:
 		e.reportError(err)
 	}
 	return exitStatus(err)

@@ -38,3 +38,20 @@ func TestHelpUnderOwnName(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 }
+
+// TestOptionHelpEqualsStock lists -o options without making anything.
+func TestOptionHelpEqualsStock(t *testing.T) {
+	stock, dir := oracle(t), t.TempDir()
+	t.Chdir(dir)
+	for _, line := range []string{
+		"create -o help", "create -f raw -o ? x", "create -f nonsense -o help", "create -o help nonsense:x", "create -o help x y z",
+		"convert -o help", "convert -O raw -o help a b", "convert -O nonsense -o help", "convert -o help a nonsense:b",
+		"amend -f nonsense -o help", "amend -f raw -o help", "amend -o help a b", "create -f file -o help", "create -f vdi -o help",
+		"convert -O vdi -o help,static=on x",
+	} {
+		args := strings.Fields(line)
+		if want, got := ask(t, stock, dir, nil, args...), platter("qemu-img", args...); got != want {
+			t.Errorf("%s:\n got %+v\nwant %+v", line, got, want)
+		}
+	}
+}
