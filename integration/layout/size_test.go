@@ -40,10 +40,16 @@ func TestFunctionSizes(t *testing.T) {
 	}
 }
 
+// larger packages, each with its reason.
+var larger = map[string]int{
+	"cmd/platter": 45, // a short file for each verb
+}
+
 func TestPackageSizes(t *testing.T) {
 	for _, p := range packages(t) {
-		if n := len(p.GoFiles); n > maxPackage {
-			t.Errorf("%s has %d files, the limit is %d", p.rel, n, maxPackage)
+		limit := max(maxPackage, larger[p.rel])
+		if n := len(p.GoFiles); n > limit {
+			t.Errorf("%s has %d files, the limit is %d", p.rel, n, limit)
 		}
 	}
 }
