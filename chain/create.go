@@ -119,6 +119,9 @@ func (m *maker) create(ctx context.Context, proto *formats.Driver, name string, 
 		for _, o := range m.driver.CreateOpts {
 			rest.Delete(o.Name)
 		}
+		for _, name := range m.driver.CreateTakes {
+			rest.Delete(name)
+		}
 	}
 	if err := createProtocol(ctx, m.env, proto, name, size, rest); err != nil {
 		return nil, err

@@ -2,6 +2,7 @@ package chain
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -67,6 +68,9 @@ func (o *opener) openNeeds(ctx context.Context, n *Node, p place, a *formats.Ope
 	}
 	a.Children, a.Failed = map[string]formats.File{}, map[string]error{}
 	for _, need := range needs {
+		if need.Given && !named(p.opts, need.Role) {
+			continue
+		}
 		node, err := o.openNeed(ctx, n, p, need)
 		if err != nil && need.Optional {
 			a.Failed[need.Role] = err
@@ -79,6 +83,11 @@ func (o *opener) openNeeds(ctx context.Context, n *Node, p place, a *formats.Ope
 		a.Children[need.Role] = node
 	}
 	return nil
+}
+
+// named reports whether runtime options give the child of a role.
+func named(d *qobj.Dict, role string) bool {
+	return slices.ContainsFunc(d.Keys(), func(k string) bool { return k == role || strings.HasPrefix(k, role+".") })
 }
 
 func (o *opener) openNeed(ctx context.Context, n *Node, p place, need formats.Need) (*Node, error) {

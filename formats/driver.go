@@ -34,7 +34,10 @@ type Driver struct {
 
 	OpenOpts   option.Schema // runtime options (json:, --image-opts) without the common ones and without children
 	CreateOpts option.Schema // -o of create; nil: images cannot be created
-	AmendOpts  option.Schema // -o of amend; nil: "does not support option amendment"
+	// CreateTakes are options of create that the protocol declares and this format carries out itself: they are not
+	// passed on to the protocol (luks: preallocation, of the payload).
+	CreateTakes []string
+	AmendOpts   option.Schema // -o of amend; nil: "does not support option amendment"
 	// StrongOpts are the runtime options that change the content that is seen; an image opened with one of them is
 	// shown under a json: name.
 	StrongOpts []string
@@ -69,6 +72,8 @@ type Need struct {
 	ReadOnly bool
 	// Existing: CreateNeeds asks for an existing image (a backing file), to be opened read-only with its format.
 	Existing bool
+	// Given: the child exists only where runtime options name it (luks' detached header).
+	Given bool
 	// Optional: Open copes with the child's absence. The error of opening is in OpenArgs.Failed.
 	Optional bool
 }

@@ -4,6 +4,7 @@ import (
 	"platter/formats"
 	"platter/formats/bochs"
 	"platter/formats/cloop"
+	"platter/formats/luks"
 	"platter/formats/protocol/file"
 	"platter/formats/protocol/null"
 	"platter/formats/qcow2"
@@ -18,6 +19,7 @@ func Registry() *formats.Registry {
 		vdi.Driver(),
 		bochs.Driver(),
 		cloop.Driver(),
+		luks.Driver(),
 		qcow2.Driver(),
 		file.Driver(),
 		file.DeviceDriver(),

@@ -15,13 +15,14 @@ import (
 // error must be reported, nothing may panic, and what was written and flushed before must still be there; what check
 // finds afterwards may be leaks, never corruption.
 func Faults(t *testing.T, s Subject) {
+	created := s.create(t)
 	for _, op := range []Op{OpRead, OpWrite, OpFlush} {
 		for _, once := range []bool{true, false} {
 			for after := 0; after < 60; after += 1 + after/8 {
 				errno := []syscall.Errno{syscall.EIO, syscall.ENOSPC}[after%2]
 				f := &Fault{Op: op, After: after, Once: once, Errno: errno}
 				name := fmt.Sprintf("op %d after %d once %v %v", op, after, once, errno)
-				if faulted := s.faulted(t, f, name); !faulted {
+				if faulted := s.faulted(t, created.Clone(), f, name); !faulted {
 					break
 				}
 				if t.Failed() {
@@ -32,10 +33,9 @@ func Faults(t *testing.T, s Subject) {
 	}
 }
 
-// faulted runs the workload under one fault and reports whether the fault struck.
-func (s Subject) faulted(t *testing.T, f *Fault, name string) bool {
+// faulted runs the workload over a new image under one fault and reports whether the fault struck.
+func (s Subject) faulted(t *testing.T, store *Store, f *Fault, name string) bool {
 	ctx := context.Background()
-	store := s.create(t)
 	n := s.mustOpen(t, store, readWrite)
 	safe := bytes.Repeat([]byte("safe"), 1024)
 	if err := n.WriteAt(ctx, safe, 8192, 0); err != nil {

@@ -151,6 +151,9 @@ func (m *model) resize(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if m.s.Noise {
+		m.s.silence(m.t, m.node, int64(len(m.data)))
+	}
 	grown := make([]byte, size)
 	copy(grown, m.data)
 	m.data = grown

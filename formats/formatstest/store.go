@@ -38,6 +38,15 @@ func (s *Store) Put(base string, content []byte) {
 	s.log = append(s.log, event{kind: evCreate, base: base, data: bytes.Clone(content)})
 }
 
+// Clone makes a store with the same files, each as flushed.
+func (s *Store) Clone() *Store {
+	c := NewStore()
+	for _, base := range s.Names() {
+		c.Put(base, s.Bytes(base))
+	}
+	return c
+}
+
 // Bytes copies a file's content; nil if there is no such file.
 func (s *Store) Bytes(base string) []byte {
 	s.mu.Lock()

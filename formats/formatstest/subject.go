@@ -28,6 +28,8 @@ type Subject struct {
 	Unsynced bool
 	// Recovers: what a crash leaves is mended when the image is next opened for writing, and checked only then.
 	Recovers bool
+	// Noise: a new image, and what a resize adds, reads as anything (encrypted containers). The tests write zeroes there.
+	Noise bool
 	// Rounds multiplies the length of the random tests; 0 means 1.
 	Rounds int
 }
@@ -88,7 +90,20 @@ func (s Subject) create(t testing.TB) *Store {
 	if err := chain.Create(context.Background(), env, r); err != nil {
 		t.Fatalf("create %s -o %s: %v", s.Format, s.Options, err)
 	}
+	if s.Noise {
+		n := s.mustOpen(t, store, readWrite)
+		s.silence(t, n, 0)
+		mustClose(t, n)
+	}
 	return store
+}
+
+// silence writes zeroes from off to the end of an image that does not read as zeroes by itself.
+func (s Subject) silence(t testing.TB, n *chain.Node, off int64) {
+	t.Helper()
+	if err := n.WriteZeroes(context.Background(), off, max(n.Size()-off, 0), 0); err != nil {
+		t.Fatalf("zeroes over a new image: %v", err)
+	}
 }
 
 const readWrite = formats.ReadWrite | formats.Resize | formats.Unmap
