@@ -140,24 +140,11 @@ const sectorSize = 512
 
 // clusterSize is the cluster size of n in bytes, 0 if it has none.
 func clusterSize(ctx context.Context, n *chain.Node) int64 {
-	info, err := describe(ctx, n)
+	info, err := NodeInfo(ctx, n)
 	if err != nil {
 		return 0
 	}
 	return info.ClusterSize
-}
-
-// describe is QEMU's bdrv_get_info: of the image behind filters and behind a raw layout.
-func describe(ctx context.Context, n *chain.Node) (formats.Info, error) {
-	for n = n.SkipFilters(); n != nil; n = n.File().SkipFilters() {
-		if d, ok := formats.As[formats.Describer](n.Unwrap()); ok {
-			return d.Info(ctx)
-		}
-		if !n.Driver().RawCreate {
-			break
-		}
-	}
-	return formats.Info{}, qerr.New(syscall.ENOTSUP, "no block driver info")
 }
 
 func alignUp(v, to int64) int64 { return (v + to - 1) / to * to }

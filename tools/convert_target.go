@@ -186,7 +186,7 @@ func (c *conversion) measureTarget(ctx context.Context) error {
 	if b := t.Backing(); b != nil && c.hasBacking && c.create != nil {
 		c.backing = b.Size()
 	}
-	info, err := describe(ctx, t)
+	info, err := NodeInfo(ctx, t)
 	if err != nil && c.Compress {
 		return qerr.New(qerr.Of(err), "could not get block driver info")
 	}

@@ -56,10 +56,15 @@ func (c Cache) Flags() formats.OpenFlags {
 type Source struct {
 	Filename   string // a path, a name with a protocol prefix, json:…, or an option string if ImageOpts
 	ImageOpts  bool   // Filename is driver=…,file.filename=…
-	Format     string // driver name; "" probes
+	Format     string // driver name; "" probes, unless SetFormat gave it
 	Cache      Cache
 	ForceShare bool // -U: take no lock that excludes other users
+
+	named bool // a format was given, though its name may be ""
 }
+
+// SetFormat gives the format as the user did: an empty name is one that does not exist.
+func (s *Source) SetFormat(name string) { s.Format, s.named = name, true }
 
 // Open opens the image; flags are those that the verb itself needs. Errors are complete: they name the image.
 func (s Source) Open(ctx context.Context, env *Env, flags formats.OpenFlags) (*chain.Node, error) {
@@ -70,7 +75,7 @@ func (s Source) Open(ctx context.Context, env *Env, flags formats.OpenFlags) (*c
 func (s Source) openWith(ctx context.Context, env *Env, flags formats.OpenFlags, more *qobj.Dict) (*chain.Node, error) {
 	r := chain.Request{Options: more, Filename: s.Filename, Format: s.Format, Flags: flags | s.Cache.Flags()}
 	if s.ImageOpts {
-		if s.Format != "" {
+		if s.Format != "" || s.named {
 			return nil, qerr.New(syscall.EINVAL, "--image-opts and --format are mutually exclusive")
 		}
 		opts, err := ImageOpts(env, s.Filename)
@@ -83,6 +88,9 @@ func (s Source) openWith(ctx context.Context, env *Env, flags formats.OpenFlags,
 		// An empty name is a file's, too, and the file is what complains of it.
 		r.Options = qobj.NewDict()
 		r.Options.Set("file.driver", "file")
+	}
+	if s.named && s.Format == "" {
+		return nil, qerr.New(syscall.EINVAL, "Could not open '%s': Unknown driver ''", s.Filename)
 	}
 	if s.ForceShare {
 		if err := forceShare(&r); err != nil {

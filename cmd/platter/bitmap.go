@@ -23,7 +23,7 @@ func parseBitmap(p *parser) (verbRun, error) {
 	for p.next() {
 		switch p.key {
 		case "format":
-			a.Source.Format = p.value
+			a.Source.SetFormat(p.value)
 		case "image-opts":
 			a.Source.ImageOpts = true
 		case "add", "remove", "clear", "enable", "disable", "merge":

@@ -23,7 +23,7 @@ func parseCheck(p *parser) (verbRun, error) {
 		case "quiet":
 			a.Quiet = true
 		case "format":
-			a.Source.Format = p.value
+			a.Source.SetFormat(p.value)
 		case "image-opts":
 			a.Source.ImageOpts = true
 		case "cache":

@@ -26,7 +26,7 @@ func parseCommit(p *parser) (verbRun, error) {
 		case "progress":
 			a.Progress = true
 		case "format":
-			a.Source.Format = p.value
+			a.Source.SetFormat(p.value)
 		case "image-opts":
 			a.Source.ImageOpts = true
 		case "cache":

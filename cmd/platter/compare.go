@@ -27,9 +27,9 @@ func parseCompare(p *parser) (verbRun, error) {
 		case "progress":
 			a.Progress = true
 		case "a-format":
-			a.First.Format = p.value
+			a.First.SetFormat(p.value)
 		case "b-format":
-			a.Second.Format = p.value
+			a.Second.SetFormat(p.value)
 		case "image-opts":
 			a.First.ImageOpts, a.Second.ImageOpts = true, true
 		case "strict":

@@ -15,10 +15,11 @@ type convertArgs struct {
 	Sources         []string
 	Target          string
 	ImageOpts       bool
-	Format          string // of the sources; "" if it is to be probed
+	Format          *string // of the sources; nil if it is to be probed
 	Snapshot        snapshotParam
 	SourceCache     tools.Cache
 	TargetFormat    string // "" only with TargetImageOpts
+	formatGiven     bool
 	TargetImageOpts bool
 	TargetCache     string // as given, "unsafe" by default: qemu-img looks at it only after opening the sources
 	Options         string // joined -o lists
@@ -58,7 +59,8 @@ func parseConvert(p *parser) (verbRun, error) {
 		case "progress":
 			a.Progress = true
 		case "source-format":
-			a.Format = p.value
+			format := p.value
+			a.Format = &format
 		case "image-opts":
 			a.ImageOpts = true
 		case "snapshot":
@@ -66,7 +68,7 @@ func parseConvert(p *parser) (verbRun, error) {
 		case "source-cache":
 			sourceCache = p.value
 		case "output-format":
-			a.TargetFormat = p.value
+			a.TargetFormat, a.formatGiven = p.value, true
 		case "target-image-opts":
 			a.TargetImageOpts = true
 		case "options":
@@ -129,7 +131,7 @@ func (p *parser) sparseSize() int64 {
 
 // contradiction finds options that do not go together.
 func (a *convertArgs) contradiction(p *parser) error {
-	if a.TargetFormat == "" && !a.TargetImageOpts {
+	if !a.formatGiven && !a.TargetImageOpts {
 		a.TargetFormat = "raw"
 	}
 	switch {
@@ -180,9 +182,11 @@ func (a *convertArgs) run(ctx context.Context, e *env) int {
 		CopyRange: a.CopyRange, Salvage: a.Salvage, Quiet: a.Quiet, Snapshot: a.Snapshot.tools(),
 	}
 	for _, name := range a.Sources {
-		o.Sources = append(o.Sources, tools.Source{
-			Filename: name, ImageOpts: a.ImageOpts, Format: a.Format, Cache: a.SourceCache, ForceShare: a.ForceShare,
-		})
+		s := tools.Source{Filename: name, ImageOpts: a.ImageOpts, Cache: a.SourceCache, ForceShare: a.ForceShare}
+		if a.Format != nil {
+			s.SetFormat(*a.Format)
+		}
+		o.Sources = append(o.Sources, s)
 	}
 	p := e.progress(a.Progress, a.Quiet)
 	o.Meter = p.Meter

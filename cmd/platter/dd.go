@@ -23,7 +23,7 @@ func parseDD(p *parser) (verbRun, error) {
 	for p.next() {
 		switch p.key {
 		case "format":
-			a.Input.Format = p.value
+			a.Input.SetFormat(p.value)
 		case "image-opts":
 			a.Input.ImageOpts = true
 		case "output-format":

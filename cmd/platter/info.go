@@ -20,7 +20,7 @@ func parseInfo(p *parser) (verbRun, error) {
 	for p.next() {
 		switch p.key {
 		case "format":
-			a.Source.Format = p.value
+			a.Source.SetFormat(p.value)
 		case "image-opts":
 			a.Source.ImageOpts = true
 		case "backing-chain":

@@ -22,7 +22,7 @@ func parseMap(p *parser) (verbRun, error) {
 	for p.next() {
 		switch p.key {
 		case "format":
-			a.Source.Format = p.value
+			a.Source.SetFormat(p.value)
 		case "image-opts":
 			a.Source.ImageOpts = true
 		case "start-offset":

@@ -27,7 +27,8 @@ func parseMeasure(p *parser) (verbRun, error) {
 	for p.next() {
 		switch p.key {
 		case "format":
-			a.Source.Format, formatGiven = p.value, true
+			a.Source.SetFormat(p.value)
+			formatGiven = true
 		case "image-opts":
 			a.Source.ImageOpts = true
 		case "target-format":

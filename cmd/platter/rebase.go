@@ -30,7 +30,7 @@ func parseRebase(p *parser) (verbRun, error) {
 		case "progress":
 			a.Progress = true
 		case "format":
-			a.Source.Format = p.value
+			a.Source.SetFormat(p.value)
 		case "image-opts":
 			a.Source.ImageOpts = true
 		case "cache":

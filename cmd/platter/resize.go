@@ -36,7 +36,7 @@ func parseResize(p *parser) (verbRun, error) {
 		case "quiet":
 			a.Quiet = true
 		case "format":
-			a.Source.Format = p.value
+			a.Source.SetFormat(p.value)
 		case "image-opts":
 			a.Source.ImageOpts = true
 		case "shrink":

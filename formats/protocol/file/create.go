@@ -58,7 +58,10 @@ func fill(fd int, name string, a formats.CreateArgs, pre formats.Prealloc) error
 			unix.IoctlSetPointerInt(fd, unix.FS_IOC_SETFLAGS, attr|fsNoCowFlag)
 		}
 	}
-	setExtentHint(fd, a.Options.Uint("extent_size_hint", defaultExtentHint))
+	hint := a.Options.Uint("extent_size_hint", defaultExtentHint)
+	if err := setExtentHint(fd, hint); err != nil && a.Options.Has("extent_size_hint") {
+		a.Env.Warn("Failed to set extent size hint: %s", qerr.Text(err))
+	}
 	size := (a.Size + 511) / 512 * 512
 	return setLength(fd, 0, size, pre)
 }

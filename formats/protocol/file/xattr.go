@@ -21,17 +21,20 @@ const (
 )
 
 // setExtentHint asks the file system to allocate in units of hint bytes. Few can; the file is as good without.
-func setExtentHint(fd int, hint uint64) {
+func setExtentHint(fd int, hint uint64) error {
 	if hint == extentHintIgnore {
-		return
+		return nil
 	}
 	var x fsxattr
 	if _, _, e := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), fsIocFsGetXattr, uintptr(unsafe.Pointer(&x))); e != 0 {
-		return
+		return e
 	}
 	x.xflags |= fsXflagExtsize
 	x.extsize = uint32(hint)
-	unix.Syscall(unix.SYS_IOCTL, uintptr(fd), fsIocFsSetXattr, uintptr(unsafe.Pointer(&x)))
+	if _, _, e := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), fsIocFsSetXattr, uintptr(unsafe.Pointer(&x))); e != 0 {
+		return e
+	}
+	return nil
 }
 
 // extentHint is the hint that the file has, in bytes; 0 for none.
