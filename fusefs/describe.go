@@ -3,14 +3,24 @@ package fusefs
 import (
 	"bytes"
 	"context"
+	"slices"
 
 	"platter/chain"
 	"platter/tools"
 	"platter/tools/render"
 )
 
-// infoJSON is what info --output=json prints for a layer.
-func infoJSON(img *image, n *chain.Node) ([]byte, error) { return []byte("{}\n"), nil }
+// infoJSON is what info --output=json prints for a layer. The verb opens no backing file, so none is described.
+func infoJSON(img *image, n *chain.Node) ([]byte, error) {
+	img.control.RLock()
+	defer img.control.RUnlock()
+	info, err := tools.InfoNode(context.Background(), n)
+	if err != nil {
+		return nil, err
+	}
+	info.Children = slices.DeleteFunc(info.Children, func(c tools.ChildInfo) bool { return c.Name == "backing" })
+	return []byte(render.InfoJSON([]*tools.ImageInfo{info}, false)), nil
+}
 
 // mapJSON is what map --output=json prints.
 func mapJSON(img *image) ([]byte, error) {
@@ -21,4 +31,22 @@ func mapJSON(img *image) ([]byte, error) {
 	}
 	err := tools.MapNode(context.Background(), img.node, tools.MapOptions{MaxLength: -1}, w.Entry)
 	return b.Bytes(), err
+}
+
+// checkJSON is what check --output=json prints; the findings go to error_log.
+func checkJSON(img *image) ([]byte, error) {
+	img.control.RLock()
+	defer img.control.RUnlock()
+	if err := img.flush(); err != nil {
+		return nil, err
+	}
+	env := *img.env
+	own := *env.Env
+	own.Warn, own.Report = img.log.add, img.log.add
+	env.Env = &own
+	r, err := tools.CheckNode(context.Background(), &env, img.node, tools.CheckOptions{Source: tools.Source{Filename: img.node.Filename()}})
+	if r == nil {
+		return nil, err
+	}
+	return []byte(render.CheckJSON(r)), nil
 }

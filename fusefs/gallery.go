@@ -190,7 +190,7 @@ func (s *slot) load() error {
 	s.img = newImage(n, env, s.of.mount.tree)
 	s.img.log, s.img.shrink = log, s.of.mount.config.Shrink
 	s.root = newStatic()
-	fillRoot(s.root, s.img)
+	fillRoot(s.root, s.img, s.of.mount.config.Interpret)
 	return nil
 }
 

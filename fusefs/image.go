@@ -138,8 +138,8 @@ func (img *image) changed(via *dataFile, off, n int64, cached bool) {
 func (img *image) replaced() {
 	img.gen.Add(1)
 	img.mtime.Store(time.Now().UnixNano())
-	for _, v := range *img.viewers.Load() {
-		img.notifier.invalidate(v.file, 0, 0, true)
+	for _, f := range img.tree.nodes.files(img) {
+		img.notifier.invalidate(f, 0, 0, true)
 	}
 }
 

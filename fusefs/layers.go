@@ -2,6 +2,7 @@ package fusefs
 
 import (
 	"context"
+	"errors"
 	"path/filepath"
 	"strconv"
 	"syscall"
@@ -18,10 +19,11 @@ type layers struct {
 	nodes []*layer
 }
 
-// layer is one of them.
+// layer is one of them. Its node is looked up for each use: a commit opens the layers below anew.
 type layer struct {
 	*static
-	node *chain.Node
+	img   *image
+	depth int
 }
 
 func newLayers(img *image) *layers {
@@ -33,20 +35,58 @@ func newLayers(img *image) *layers {
 }
 
 func newLayer(img *image, n *chain.Node, depth int) *layer {
-	l := &layer{static: newStatic(), node: n}
+	l := &layer{static: newStatic(), img: img, depth: depth}
 	tags := tagsOf(n, depth)
 	if depth == 0 {
 		l.add("disk.raw", img.disk) // the same file under a second name
 	} else {
-		l.add("disk.raw", &dataFile{img: img, content: &view{node: n}, tags: tags})
+		l.add("disk.raw", &dataFile{img: img, content: &lower{l}, tags: tags})
 	}
 	// What the active layer holds changes with writes to the guest disk, of which the kernel knows nothing here.
-	l.add("own.raw", &dataFile{img: img, content: &own{n}, live: depth == 0 && !img.readOnly, tags: tags})
+	l.add("own.raw", &dataFile{img: img, content: &own{l}, live: depth == 0 && !img.readOnly, tags: tags})
 	if name := hostPath(n); name != "" {
 		l.add("file", link(name))
 	}
-	l.add("info.json", &text{img: img, make: func() ([]byte, error) { return infoJSON(img, n) }})
+	l.add("info.json", &text{img: img, make: func() ([]byte, error) { return infoJSON(img, l.node()) }})
 	return l
+}
+
+// node is the layer's present node.
+func (l *layer) node() *chain.Node {
+	n := l.img.node
+	for range l.depth {
+		n = n.SkipFilters().Backing()
+	}
+	return n
+}
+
+// use calls f with the layer's node, once more if the node was exchanged meanwhile.
+func (l *layer) use(f func(n *chain.Node) error) error {
+	for {
+		n := l.node()
+		err := f(n)
+		if !errors.Is(err, syscall.ENOMEDIUM) || l.node() == n {
+			return err
+		}
+	}
+}
+
+// lower is the disk as seen from a layer below the active one.
+type lower struct{ *layer }
+
+func (v *lower) size() int64      { return v.node().Size() }
+func (v *lower) allocated() int64 { return (&view{v.node()}).allocated() }
+
+func (v *lower) readAt(p []byte, off int64) error {
+	return v.use(func(n *chain.Node) error { return (&view{n}).readAt(p, off) })
+}
+
+func (v *lower) run(off, n int64) (length int64, data bool, err error) {
+	err = v.use(func(node *chain.Node) error {
+		length, data, err = (&view{node}).run(off, n)
+		return err
+	})
+	return length, data, err
 }
 
 func (d *layers) attr(a *fuse.Attr) error {
@@ -97,19 +137,31 @@ func tagsOf(n *chain.Node, depth int) map[string]string {
 }
 
 // own is what one layer holds by itself; the rest are holes.
-type own struct{ node *chain.Node }
+type own struct{ *layer }
 
-func (o *own) size() int64 { return o.node.Size() }
+func (o *own) size() int64      { return o.node().Size() }
+func (o *own) allocated() int64 { return allocatedIn(o.node()) }
 
-func (o *own) run(off, n int64) (int64, bool, error) {
-	e, err := o.node.Status(context.Background(), off, n)
-	held := e.State.Has(formats.Allocated) && e.State.Has(formats.Data) && !e.State.Has(formats.Zero)
-	return e.Len, held, err
+func (o *own) run(off, n int64) (length int64, data bool, err error) {
+	err = o.use(func(node *chain.Node) error {
+		length, data, err = ownRun(node, off, n)
+		return err
+	})
+	return length, data, err
+}
+
+func ownRun(node *chain.Node, off, n int64) (int64, bool, error) {
+	e, err := node.Status(context.Background(), off, n)
+	return e.Len, e.State.Has(formats.Allocated) && e.State.Has(formats.Data) && !e.State.Has(formats.Zero), err
 }
 
 func (o *own) readAt(p []byte, off int64) error {
+	return o.use(func(node *chain.Node) error { return ownRead(node, p, off) })
+}
+
+func ownRead(node *chain.Node, p []byte, off int64) error {
 	for len(p) > 0 {
-		n, held, err := o.run(off, int64(len(p)))
+		n, held, err := ownRun(node, off, int64(len(p)))
 		if err != nil {
 			return err
 		}
@@ -118,12 +170,10 @@ func (o *own) readAt(p []byte, off int64) error {
 		}
 		if !held {
 			clear(p[:n])
-		} else if err := o.node.ReadAt(context.Background(), p[:n], off); err != nil {
+		} else if err := node.ReadAt(context.Background(), p[:n], off); err != nil {
 			return err
 		}
 		p, off = p[n:], off+n
 	}
 	return nil
 }
-
-func (o *own) allocated() int64 { return allocatedIn(o.node) }

@@ -26,6 +26,8 @@ type Config struct {
 	Shrink     bool   // truncate(2) may make a disk smaller
 	UID, GID   uint32 // owner of all files
 	Umask      uint32 // permission bits that are taken away
+	// Interpret understands the lines that are written to ctl; nil leaves flush and cancel.
+	Interpret Interpreter
 }
 
 // Mount is a mounted tree.
@@ -53,7 +55,7 @@ func New(c Config, n *chain.Node, env *chain.Env) (*Mount, error) {
 	img := newImage(n, env, m.tree)
 	img.shrink, img.readOnly = c.Shrink, img.readOnly || c.ReadOnly
 	m.single = img
-	fillRoot(root, img)
+	fillRoot(root, img, c.Interpret)
 	if err := m.start(); err != nil {
 		close(img.stopped)
 		return nil, err
@@ -269,7 +271,7 @@ func hostFiles(n *chain.Node) []string {
 }
 
 // fillRoot makes the tree of one image.
-func fillRoot(root *static, img *image) {
+func fillRoot(root *static, img *image, interpret Interpreter) {
 	root.add("disk.raw", img.disk)
 	img.disk.tags = tagsOf(img.node, 0)
 	root.add("partitions", newPartitions(img.disk))
@@ -278,6 +280,8 @@ func fillRoot(root *static, img *image) {
 	root.add("bitmaps", newBitmaps(img))
 	root.add("info.json", &text{img: img, make: func() ([]byte, error) { return infoJSON(img, img.node) }})
 	root.add("map.json", &text{img: img, make: func() ([]byte, error) { return mapJSON(img) }})
+	root.add("check.json", &text{img: img, lazy: true, make: func() ([]byte, error) { return checkJSON(img) }})
+	root.add("ctl", &control{img, interpret})
 	root.add("stats.json", &text{img: img, fresh: true, make: img.statsText})
 	root.add("error_log", &text{img: img, fresh: true, make: img.log.text})
 }

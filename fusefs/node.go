@@ -72,6 +72,10 @@ type (
 	writer interface {
 		write(p []byte, off int64, cached bool) (int, error)
 	}
+	// commander takes what is written as commands.
+	commander interface {
+		command(cancel <-chan struct{}, batch string) error
+	}
 	syncer interface {
 		sync() error
 	}

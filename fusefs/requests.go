@@ -1,6 +1,7 @@
 package fusefs
 
 import (
+	"bytes"
 	"sync"
 	"syscall"
 
@@ -64,8 +65,13 @@ func (t *tree) Read(_ <-chan struct{}, in *fuse.ReadIn, buf []byte) (fuse.ReadRe
 }
 
 // Writev writes to an open file; the data comes in one piece, or several if the transport is not the kernel's device.
-func (t *tree) Writev(_ <-chan struct{}, in *fuse.WriteIn, data [][]byte) (uint32, fuse.Status) {
-	w, ok := t.handles.get(in.Fh).(writer)
+func (t *tree) Writev(cancel <-chan struct{}, in *fuse.WriteIn, data [][]byte) (uint32, fuse.Status) {
+	h := t.handles.get(in.Fh)
+	if c, ok := h.(commander); ok {
+		batch := bytes.Join(data, nil)
+		return uint32(len(batch)), status(c.command(cancel, string(batch)))
+	}
+	w, ok := h.(writer)
 	if !ok {
 		return 0, fuse.EBADF
 	}

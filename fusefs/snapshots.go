@@ -232,6 +232,18 @@ func (d *snapshots) rename(ctx context.Context, from, to string) error {
 	return nil
 }
 
+// release closes the views that nobody uses, so that the image can change; EBUSY if the snapshot called name is open.
+func (d *snapshots) release(name string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, s := range d.dirs {
+		if err := s.close(); err != nil && s.is.Name == name && name != "" {
+			return err
+		}
+	}
+	return nil
+}
+
 // closeAll closes the views of all snapshots.
 func (d *snapshots) closeAll() {
 	d.mu.Lock()

@@ -101,6 +101,19 @@ func (t *table) drop(n node) {
 	}
 }
 
+// files lists the data files of an image that the kernel has.
+func (t *table) files(img *image) []*dataFile {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	var list []*dataFile
+	for _, s := range t.seats {
+		if f, ok := s.node.(*dataFile); ok && f.img == img && s.lookups > 0 {
+			list = append(list, f)
+		}
+	}
+	return list
+}
+
 // purge takes out all that the kernel does not have, which will get new numbers should it come back.
 func (t *table) purge() {
 	t.mu.Lock()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"syscall"
 
+	"platter/chain"
 	"platter/formats"
 	"platter/formats/option"
 	"platter/formats/qerr"
@@ -24,6 +25,11 @@ func Amend(ctx context.Context, env *Env, o AmendOptions) (err error) {
 		return err
 	}
 	defer closing(n, &err)
+	return AmendNode(ctx, env, n, o)
+}
+
+// AmendNode is Amend for an open image; o.Source is not looked at.
+func AmendNode(ctx context.Context, env *Env, n *chain.Node, o AmendOptions) error {
 	a, ok := formats.As[formats.Amender](n.Unwrap())
 	if !ok || n.Driver().AmendOpts == nil {
 		return cannotAmend(n.Driver())

@@ -41,7 +41,7 @@ func mountAction(e *env, c *cli.Context) error {
 		e.report("Expecting an image and a mount point")
 		return e.try("mount")
 	}
-	o.config.Mountpoint = args[len(args)-1]
+	o.config.Mountpoint, o.config.Interpret = args[len(args)-1], e.interpret
 	fd := e.readyFD()
 	if fd < 0 && !c.Bool("foreground") {
 		return exitCode(e.daemonise())

@@ -1,0 +1,136 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"slices"
+	"strings"
+	"syscall"
+
+	"platter/chain"
+	"platter/formats"
+	"platter/formats/qerr"
+	"platter/fusefs"
+	"platter/tools"
+)
+
+// controlVerbs are the verbs that a mount's ctl takes: what makes sense on an open image.
+var controlVerbs = []string{"amend", "bitmap", "check", "commit", "rebase", "resize", "snapshot"}
+
+// isSize tells the size of resize from its options.
+func isSize(word string) bool {
+	digits := strings.TrimLeft(word, "+-")
+	return len(word)-len(digits) <= 1 && digits != "" && digits[0] >= '0' && digits[0] <= '9'
+}
+
+// onNode is a verb that can be run on an open image.
+type onNode interface {
+	command() fusefs.Command
+}
+
+// interpret understands a line of ctl: a verb as on the command line, without the name of the image. It is read by the
+// verb's own parser, so that the syntax and the messages are the same.
+func (e *env) interpret(words []string) (fusefs.Command, error) {
+	if !slices.Contains(controlVerbs, words[0]) {
+		return fusefs.Command{}, qerr.New(syscall.EINVAL, "unknown command '%s': expected one of %s, flush, cancel", words[0],
+			strings.Join(controlVerbs, ", "))
+	}
+	var said bytes.Buffer
+	inner := &env{program: e.program, argv0: e.argv0, version: e.version, getenv: e.getenv, objects: e.objects,
+		stdin: strings.NewReader(""), stdout: &said, stderr: &said}
+	// The image comes first, or, since a negative size is only understood behind it, before the size.
+	at := 1
+	if words[0] == "resize" {
+		at = max(1, slices.IndexFunc(words, isSize))
+	}
+	run, err := inner.parse(words[0], slices.Insert(slices.Clone(words), at, "image")[1:])
+	if err != nil {
+		text, _, _ := strings.Cut(strings.TrimPrefix(said.String(), inner.program+": "), "\n")
+		return fusefs.Command{}, qerr.New(syscall.EINVAL, "%s", text)
+	}
+	c, ok := run.(onNode)
+	if !ok {
+		return fusefs.Command{}, qerr.New(syscall.EOPNOTSUPP, "%s cannot be done on an open image", words[0])
+	}
+	return c.command(), nil
+}
+
+func (a *amendArgs) command() fusefs.Command {
+	return fusefs.Command{Run: func(ctx context.Context, n *chain.Node, env *chain.Env, m *tools.Meter) error {
+		return tools.AmendNode(ctx, env, n, tools.AmendOptions{Options: a.Options, Force: a.Force, Meter: m})
+	}}
+}
+
+func (a *bitmapArgs) command() fusefs.Command {
+	return fusefs.Command{Run: func(ctx context.Context, n *chain.Node, env *chain.Env, _ *tools.Meter) error {
+		src := n
+		if a.SourceFile != "" {
+			var err error
+			if src, err = (tools.Source{Filename: a.SourceFile, Format: a.SourceFormat}).Open(ctx, env, 0); err != nil {
+				return err
+			}
+			defer src.Close()
+		}
+		for _, step := range a.Actions {
+			if err := tools.BitmapNode(ctx, n, src, a.Bitmap, step, a.Granularity); err != nil {
+				return qerr.Prepend(err, "Operation %s on bitmap %s failed: ", step.Action, a.Bitmap)
+			}
+		}
+		return nil
+	}}
+}
+
+func (a *checkArgs) command() fusefs.Command {
+	o := tools.CheckOptions{}
+	switch a.Repair {
+	case "leaks":
+		o.Fix = formats.FixLeaks
+	case "all":
+		o.Fix = formats.FixLeaks | formats.FixErrors
+	}
+	return fusefs.Command{Reads: a.Repair == "", Run: func(ctx context.Context, n *chain.Node, env *chain.Env, _ *tools.Meter) error {
+		r, err := tools.CheckNode(ctx, env, n, o)
+		if err != nil {
+			return err
+		}
+		if r.Damage() != tools.Healthy {
+			return qerr.New(syscall.EUCLEAN, "%d errors and %d leaked clusters were found", r.Corruptions, r.Leaks)
+		}
+		return nil
+	}}
+}
+
+func (a *commitArgs) command() fusefs.Command {
+	return fusefs.Command{Run: func(ctx context.Context, n *chain.Node, env *chain.Env, m *tools.Meter) error {
+		return tools.CommitNode(ctx, env, n, tools.CommitOptions{Base: a.Base, Drop: a.Drop, Rate: a.Rate, Meter: m})
+	}}
+}
+
+func (a *rebaseArgs) command() fusefs.Command {
+	return fusefs.Command{Run: func(ctx context.Context, n *chain.Node, env *chain.Env, m *tools.Meter) error {
+		return tools.RebaseNode(ctx, env, n, tools.RebaseOptions{Backing: a.Backing, BackingFormat: a.BackingFormat,
+			BackingCache: a.BackingCache, Unsafe: a.Unsafe, Compress: a.Compress, Meter: m})
+	}}
+}
+
+func (a *resizeArgs) command() fusefs.Command {
+	o := tools.ResizeOptions{Relative: a.Relative, Size: a.Size, Shrink: a.Shrink}
+	o.Prealloc, _ = formats.ParsePrealloc(a.Preallocation)
+	return fusefs.Command{Run: func(ctx context.Context, n *chain.Node, env *chain.Env, _ *tools.Meter) error {
+		return tools.ResizeNode(ctx, env, n, o)
+	}}
+}
+
+func (a *snapshotArgs) command() fusefs.Command {
+	c := fusefs.Command{Reads: a.Action == "list"}
+	if a.Action == "delete" {
+		c.Deletes = a.Snapshot
+	}
+	c.Run = func(ctx context.Context, n *chain.Node, _ *chain.Env, _ *tools.Meter) error {
+		if a.Action == "list" {
+			return nil // ls snapshots lists them; a line of ctl has no output
+		}
+		return tools.SnapshotNode(ctx, n, snapshotActions[a.Action], a.Snapshot)
+	}
+	return c
+}

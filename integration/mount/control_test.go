@@ -1,0 +1,131 @@
+package mount
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// tell writes a batch to ctl with one write(2).
+func tell(mnt, batch string) error {
+	f, err := os.OpenFile(filepath.Join(mnt, "ctl"), os.O_WRONLY|os.O_TRUNC, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	_, err = f.WriteString(batch)
+	return err
+}
+
+func errorLog(t *testing.T, mnt string) string {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(mnt, "error_log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+func TestControlResizesAndFlushes(t *testing.T) {
+	_, mnt, disk := mountRaw(t, 1<<20)
+	f, err := os.OpenFile(disk, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for _, c := range []struct {
+		batch string
+		size  int64
+	}{{"resize +1M", 2 << 20}, {"resize 4M\nresize +512\n\nflush", 4<<20 + 512}, {"resize --shrink -1M", 3<<20 + 512}, {"resize --shrink '1M'", 1 << 20}} {
+		if err := tell(mnt, c.batch); err != nil {
+			t.Errorf("%q: %v; %s", c.batch, err, errorLog(t, mnt))
+		}
+		if st, err := f.Stat(); err != nil || st.Size() != c.size {
+			t.Errorf("%q: size %d, want %d (%v)", c.batch, st.Size(), c.size, err)
+		}
+	}
+}
+
+// Nonsense is refused with the words in error_log, and the good lines before it are not done either.
+func TestControlRefusesNonsense(t *testing.T) {
+	_, mnt, disk := mountRaw(t, 1<<20)
+	for batch, want := range map[string]string{
+		"nonsense\n":            "unknown command 'nonsense'",
+		"resize +1M\nresize\n":  "Expecting image file name and size",
+		"resize +1M\nresize x":  "size",
+		"resize 'x":             "a quote is not closed",
+		"snapshot -c a -d b":    "Cannot mix",
+		"convert -O raw x":      "unknown command",
+		"bitmap --add":          "Expecting filename and bitmap name",
+		"resize +1M\nhelp this": "unknown command",
+	} {
+		if err := tell(mnt, batch); !errors.Is(err, syscall.EINVAL) {
+			t.Errorf("%q: %v, want EINVAL", batch, err)
+		}
+		if log := errorLog(t, mnt); !strings.Contains(log, want) {
+			t.Errorf("%q: error_log has no %q: %s", batch, want, log)
+		}
+	}
+	if err := tell(mnt, "resize 512K"); !errors.Is(err, syscall.EINVAL) {
+		t.Errorf("shrinking without --shrink: %v", err)
+	}
+	if err := tell(mnt, "snapshot -c a"); err == nil {
+		t.Error("a snapshot of a raw image")
+	}
+	if st, _ := os.Stat(disk); st.Size() != 1<<20 {
+		t.Errorf("size %d", st.Size())
+	}
+}
+
+// info.json is what the verb prints.
+func TestInfoIsTheVerbs(t *testing.T) {
+	base := qcow2Image(t, "8M")
+	top := filepath.Join(filepath.Dir(base), "top.qcow2")
+	run(t, stock(t, "qemu-img"), "create", "-q", "-f", "qcow2", "-b", "disk.qcow2", "-F", "qcow2", top)
+	want := run(t, platter, "info", "--output=json", top)
+	wantBase := run(t, platter, "info", "--output=json", base)
+	wantMap := run(t, platter, "map", "--output=json", top)
+	mnt := mountAt(t, "-r", top)
+	for name, want := range map[string]string{"info.json": want, "chain/0/info.json": want, "chain/1/info.json": wantBase, "map.json": wantMap} {
+		got, err := os.ReadFile(filepath.Join(mnt, name))
+		if err != nil || string(got) != want {
+			t.Errorf("%s is\n%s\nwant\n%s(%v)", name, got, want, err)
+		}
+		if st, err := os.Stat(filepath.Join(mnt, name)); err != nil || st.Size() != int64(len(want)) {
+			t.Errorf("%s: size %d, want %d (%v)", name, st.Size(), len(want), err)
+		}
+	}
+}
+
+func TestControlOnQcow2(t *testing.T) {
+	base := qcow2Image(t, "8M")
+	top := filepath.Join(filepath.Dir(base), "top.qcow2")
+	run(t, stock(t, "qemu-img"), "create", "-q", "-f", "qcow2", "-b", "disk.qcow2", "-F", "qcow2", top)
+	mnt := mountAt(t, top)
+	disk := filepath.Join(mnt, "disk.raw")
+	if err := os.WriteFile(disk, bytes.Repeat([]byte{3}, 1<<20), 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := tell(mnt, "check\nflush"); err != nil {
+		t.Errorf("check: %v; %s", err, errorLog(t, mnt))
+	}
+	if b, err := os.ReadFile(filepath.Join(mnt, "check.json")); err != nil || !strings.Contains(string(b), `"check-errors": 0`) {
+		t.Errorf("check.json: %s, %v", b, err)
+	}
+	if err := tell(mnt, "commit"); err != nil {
+		t.Errorf("commit: %v; %s", err, errorLog(t, mnt))
+	}
+	if first(t, filepath.Join(mnt, "chain/1/disk.raw")) != 3 || first(t, disk) != 3 {
+		t.Error("the commit did not reach the base")
+	}
+	if err := tell(mnt, "resize 16M"); err != nil {
+		t.Errorf("resize: %v; %s", err, errorLog(t, mnt))
+	}
+	unmount(t, mnt)
+	clean(t, top)
+	clean(t, base)
+}
