@@ -2,7 +2,6 @@ package qcow2
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"syscall"
 
@@ -170,67 +169,10 @@ func (i *image) addRefBlock(ctx context.Context, cluster uint64) error {
 		i.refTableDirty[int(idx)] = struct{}{}
 		return errAgain
 	}
-	if err := i.growRefTable(ctx, idx, off, max(cluster+1, own)); err != nil {
+	perBlock := uint64(1) << i.refBlockBits
+	start := (max(cluster+1, own) + perBlock - 1) / perBlock * perBlock
+	if _, err := i.refcountArea(ctx, start, 0, false, idx, off); err != nil {
 		return err
 	}
 	return errAgain
-}
-
-// growRefTable makes a larger refcount table at the first place behind all that refcount blocks describe, together with
-// the refcount blocks that describe that place. The block at off, with index idx, becomes part of it. mu is held.
-func (i *image) growRefTable(ctx context.Context, idx uint64, off hostOff, used uint64) error {
-	perBlock := uint64(1) << i.refBlockBits
-	start := (used + perBlock - 1) / perBlock * perBlock
-	blocks := i.newRefBlocks(start)
-	entries := max(start/perBlock+blocks, idx+1)
-	size := i.roundUp(int64(entries+(entries+1)/2) * 8)
-	if size > maxRefTable {
-		return qerr.New(syscall.EFBIG, "File too large")
-	}
-	table := make([]uint64, size/8)
-	copy(table, i.refTable)
-	table[idx] = uint64(off)
-	end := start + blocks + uint64(i.clustersFor(size))
-	for b := range blocks {
-		at := (start + b) << i.clusterBits
-		table[start/perBlock+b] = at
-		t := i.refBlocks.Insert(int64(at), nil)
-		i.refBlocks.MarkDirty(t, 0, t.Len())
-		for c := start + b*perBlock; c < min(end, start+(b+1)*perBlock); c++ {
-			i.setRefcountIn(t, int(c&(perBlock-1)), 1)
-		}
-		i.noteMeta(hostOff(at), i.clusterSize, refcountBlock)
-	}
-	at := hostOff((start + blocks) << i.clusterBits)
-	i.takeVirgin(hostOff(start<<i.clusterBits), int64(end-start)<<i.clusterBits)
-	i.noteMeta(at, size, refcountTable)
-	oldAt, oldSize := hostOff(i.hdr.refTableOffset), int64(len(i.refTable))*8
-	i.refTable, i.refTableMoved = table, true
-	i.hdr.refTableOffset, i.hdr.refTableCluster = uint64(at), uint32(i.clustersFor(size))
-	i.release(oldAt, oldSize, causeOther)
-	return nil
-}
-
-// newRefBlocks is how many refcount blocks describe themselves and a table that is large enough for all up to them.
-func (i *image) newRefBlocks(start uint64) uint64 {
-	perBlock := uint64(1) << i.refBlockBits
-	blocks := uint64(1)
-	for {
-		entries := start/perBlock + blocks
-		clusters := uint64(i.clustersFor(i.roundUp(int64(entries+(entries+1)/2) * 8)))
-		need := (blocks + clusters + perBlock - 1) / perBlock
-		if need <= blocks {
-			return blocks
-		}
-		blocks = need
-	}
-}
-
-// encodeWords is the big-endian form of a table.
-func encodeWords(words []uint64) []byte {
-	raw := make([]byte, len(words)*8)
-	for k, w := range words {
-		binary.BigEndian.PutUint64(raw[k*8:], w)
-	}
-	return raw
 }

@@ -166,6 +166,9 @@ func (i *image) writePicture(ctx context.Context, p *picture) error {
 		if err := i.writePatches(ctx, step); err != nil {
 			return err
 		}
+		if i.creating {
+			continue
+		}
 		if err := i.file.Flush(ctx); err != nil {
 			return err
 		}
@@ -192,6 +195,9 @@ func (i *image) writePatches(ctx context.Context, list []patch) error {
 const maxJoined = 1 << 20
 
 func (i *image) flushFiles(ctx context.Context) error {
+	if i.creating {
+		return nil
+	}
 	if i.external() && i.data != nil {
 		if err := i.data.Flush(ctx); err != nil {
 			return err

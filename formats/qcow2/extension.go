@@ -191,7 +191,7 @@ func (e *extensions) encode(buf []byte, at int, v3 bool) (int, error) {
 	if e.hasCrypto {
 		put(extCrypto, binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, e.cryptoOffset), e.cryptoLength))
 	}
-	if v3 {
+	if v3 && len(buf) > 4096 { // smaller clusters need the room for the backing file's name
 		var table []byte
 		for _, f := range features {
 			row := append([]byte{f.typ, f.bit}, f.name...)

@@ -9,6 +9,8 @@ import (
 	"syscall"
 
 	"platter/formats"
+	"platter/formats/crypt"
+	"platter/formats/crypt/luks1"
 	"platter/formats/internal/tablecache"
 	"platter/formats/qerr"
 )
@@ -35,8 +37,10 @@ type image struct {
 	refMax        uint64
 	refBlockBits  uint // log2 of the refcounts in a block
 	size          atomic.Int64
-	vmStateAt     guestOff // where VM state begins: behind the last L2 table of the disk
-	cipher        cipher   // nil if not encrypted
+	vmStateAt     guestOff     // where VM state begins: behind the last L2 table of the disk
+	cipher        *crypt.Block // nil if not encrypted, or not unlocked
+	luks          *luks1.Volume
+	creating      bool // a new image: nothing has to survive a crash before it is complete
 	snapshots     snapshotTable
 	bitmaps       bitmapSet
 	clusters      decodedClusters

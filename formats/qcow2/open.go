@@ -15,11 +15,14 @@ import (
 func Driver() *formats.Driver {
 	return &formats.Driver{
 		Name: "qcow2", Kind: formats.Format, Backing: true,
-		OpenOpts:   openSchema(),
-		StrongOpts: []string{"encrypt.key-secret"},
-		Probe:      probe,
-		Needs:      needs,
-		Open:       open,
+		OpenOpts:    openSchema(),
+		StrongOpts:  []string{"encrypt.key-secret"},
+		CreateOpts:  createSchema(),
+		CreateNeeds: createNeeds,
+		Create:      create,
+		Probe:       probe,
+		Needs:       needs,
+		Open:        open,
 	}
 }
 

@@ -83,7 +83,7 @@ func content(t testing.TB, n formats.File) []byte {
 // stockContent is what stock qemu-img reads.
 func stockContent(t testing.TB, name string) []byte {
 	t.Helper()
-	raw := filepath.Join(t.TempDir(), "raw")
+	raw := filepath.Join(fastDir(t), "raw")
 	stock(t, "qemu-img", "convert", "-f", "qcow2", "-O", "raw", name, raw)
 	data, err := os.ReadFile(raw)
 	if err != nil {
@@ -128,7 +128,7 @@ var creations = []string{
 func TestReadsWhatStockWrites(t *testing.T) {
 	for _, o := range creations {
 		t.Run(o, func(t *testing.T) {
-			name := filepath.Join(t.TempDir(), "a.qcow2")
+			name := filepath.Join(fastDir(t), "a.qcow2")
 			args := []string{"create", "-q", "-f", "qcow2", name, "9M"}
 			if o != "" {
 				args = append(args, "-o", o)
@@ -156,7 +156,7 @@ func TestReadsWhatStockWrites(t *testing.T) {
 func TestStockReadsWhatWeWrite(t *testing.T) {
 	for _, o := range creations {
 		t.Run(o, func(t *testing.T) {
-			name := filepath.Join(t.TempDir(), "a.qcow2")
+			name := filepath.Join(fastDir(t), "a.qcow2")
 			args := []string{"create", "-q", "-f", "qcow2", name, "9M"}
 			if o != "" {
 				args = append(args, "-o", o)

@@ -54,6 +54,10 @@ type release struct {
 
 // release gives one reference to each cluster that [off, off+n) touches back, once nothing uses it any more. mu is held.
 func (i *image) release(off hostOff, n int64, why cause) {
+	if i.creating {
+		_ = i.addRefcounts(context.Background(), off, n, -1, why)
+		return
+	}
 	now := i.requests.now.Load()
 	if k := len(i.givenUp) - 1; k >= 0 {
 		if l := &i.givenUp[k]; !l.durable && l.epoch == now && l.why == why && l.off+hostOff(l.n) == off &&
@@ -107,7 +111,7 @@ func (i *image) queueDiscard(off hostOff, n int64) {
 // be discarded is no error.
 func (i *image) discardFree(ctx context.Context) {
 	for _, d := range i.discards {
-		_ = i.file.Discard(ctx, int64(d.off), d.n)
+		_ = i.file.Discard(ctx, int64(d.off), min(d.n, i.file.Size()-int64(d.off)))
 	}
 	i.discards = i.discards[:0]
 }

@@ -93,6 +93,9 @@ func (i *image) addRefcounts(ctx context.Context, off hostOff, n int64, delta in
 				break // nothing better can be done: the clusters leak
 			}
 		}
+		if errors.Is(err, errAgain) {
+			i.nextFree = min(i.nextFree, first) // the search tries the same place again
+		}
 		return err
 	}
 	return nil

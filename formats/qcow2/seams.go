@@ -4,8 +4,8 @@ import (
 	"context"
 	"syscall"
 
-	"platter/formats"
 	"platter/formats/qerr"
+	"platter/formats/qobj"
 )
 
 // snapshotTable is the list of internal snapshots.
@@ -30,9 +30,6 @@ func (a *audit) countSnapshots(formats.FixMode) error { return nil }
 
 func (a *audit) countBitmaps() error { return nil }
 
-func (i *image) openCipher(_ context.Context, a formats.OpenArgs) error {
-	if i.hdr.cryptMethod != cryptNone && !a.Flags.Has(formats.NoIO) {
-		return qerr.New(syscall.ENOTSUP, "encrypted images are not supported yet")
-	}
-	return nil
-}
+func (i *image) bitmapsMayResize() error { return nil }
+
+func (i *image) describeBitmaps(context.Context) (qobj.List, error) { return nil, nil }
