@@ -2,9 +2,8 @@ package qcow2
 
 import (
 	"context"
-	"syscall"
 
-	"platter/formats/qerr"
+	"platter/formats"
 	"platter/formats/qobj"
 )
 
