@@ -53,7 +53,11 @@ func (e *env) printHelp() {
 			fmt.Fprintf(e.stdout, "  %s - %s\n", v.Name, v.Summary)
 		}
 	}
-	io.WriteString(e.stdout, "\nSupported image formats:\n"+wrapNames(stockFormats))
+	names := stockFormats
+	if !e.stock {
+		names = e.registry().Names()
+	}
+	io.WriteString(e.stdout, "\nSupported image formats:\n"+wrapNames(names))
 	if e.stock {
 		io.WriteString(e.stdout, "\n"+stockBottom)
 	}

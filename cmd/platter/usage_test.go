@@ -199,7 +199,7 @@ func TestUsageEqualsStock(t *testing.T) {
 	for i, c := range cases {
 		h := fnv.New32()
 		fmt.Fprintf(h, "%q", c.args)
-		if !all && i >= len(globalCases()) && h.Sum32()%32 != 0 {
+		if !all && i >= len(globalCases()) && h.Sum32()%48 != 0 {
 			continue
 		}
 		run++
