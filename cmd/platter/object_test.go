@@ -50,3 +50,21 @@ func TestObjectsEqualStock(t *testing.T) {
 		}
 	}
 }
+
+// TestEmptyFormat gives an empty format name, as a script with an empty variable does: it must not mean guessing.
+func TestEmptyFormat(t *testing.T) {
+	stock, dir := oracle(t), t.TempDir()
+	t.Chdir(dir)
+	if err := os.WriteFile("a", make([]byte, 65536), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range []string{"info -f", "check -f", "map -f", "convert -f", "convert -O", "measure -f", "snapshot -f", "bench -f"} {
+		args := append(strings.Fields(line), "", "a")
+		if args[0] == "convert" {
+			args = append(args, "b")
+		}
+		if want, got := ask(t, stock, dir, nil, args...), platter("qemu-img", args...); got != want {
+			t.Errorf("%q:\n got %+v\nwant %+v", args, got, want)
+		}
+	}
+}
