@@ -55,3 +55,17 @@ func TestOptionHelpEqualsStock(t *testing.T) {
 		}
 	}
 }
+
+// TestProgramName: getopt's complaints show argv[0] as it is, all else its base name, as in stock.
+func TestProgramName(t *testing.T) {
+	for line, want := range map[string]string{
+		"create -z":  "/x/y/qemu-img create: invalid option -- 'z'\nTry '/x/y/qemu-img create --help' for more info\n",
+		"create a x": "qemu-img: Invalid image size specified: 'x'.\n",
+		"create":     "qemu-img: Expecting image file name\nTry '/x/y/qemu-img create --help' for more info\n",
+		"--nonsense": "/x/y/qemu-img: unrecognized option '--nonsense'\nTry '/x/y/qemu-img --help' for more info\n",
+	} {
+		if got := platter("/x/y/qemu-img", strings.Fields(line)...); got != (answer{"", want, 1}) {
+			t.Errorf("%s: %+v", line, got)
+		}
+	}
+}
