@@ -291,7 +291,6 @@ func measureCases(g *group, f format) {
 		measure -O qcow2 -o cluster_size=4k disk.$F
 		measure -O qcow2 -o preallocation=full disk.$F
 		measure -O raw disk.$F
-		measure -O luks --object secret,id=sec0,data=x -o key-secret=sec0 --size 1M
 		measure -f $F -O qcow2 disk.$F
 		measure -f raw -O qcow2 disk.$F
 		measure -O $F -o help
