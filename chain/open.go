@@ -284,13 +284,14 @@ func (n *Node) guardProbe(env *Env) {
 
 // leftover reports the first option that nobody took.
 func leftover(drv *formats.Driver, opts *qobj.Dict) error {
-	for _, k := range opts.Keys() {
-		if drv.Kind == formats.Protocol {
-			return qerr.New(syscall.EINVAL, "Block protocol '%s' doesn't support the option '%s'", drv.Name, k)
-		}
-		return qerr.New(syscall.EINVAL, "Block format '%s' does not support the option '%s'", drv.Name, k)
+	keys := opts.Keys()
+	if len(keys) == 0 {
+		return nil
 	}
-	return nil
+	if drv.Kind == formats.Protocol {
+		return qerr.New(syscall.EINVAL, "Block protocol '%s' doesn't support the option '%s'", drv.Name, keys[0])
+	}
+	return qerr.New(syscall.EINVAL, "Block format '%s' does not support the option '%s'", drv.Name, keys[0])
 }
 
 // closeChildren undoes a failed open.

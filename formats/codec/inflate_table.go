@@ -182,14 +182,12 @@ func withLen(e uint32, n uint) uint32 { return e + uint32(n)<<8 + uint32(n) }
 // in reversed bit order. The root table grows with the length of the codes: it is doubled whenever a longer code comes.
 func fillTable(table []uint32, sorted []uint16, entries []uint32, count *[maxCodeLen + 1]uint16, root uint) {
 	code, n := uint(0), uint(0)
-	size := 1
 	left := uint16(0)
 	for left == 0 {
 		n++
 		left = count[n]
-		size = 1 << n
 	}
-	size = 1 << min(n, root)
+	size := 1 << min(n, root)
 	for i, sym := range sorted {
 		if n > root {
 			fillSecond(table, sorted[i:], entries, count, root, code, n, left)

@@ -7,6 +7,7 @@ import (
 	"crypto/sha512"
 	"hash"
 
+	//lint:ignore SA1019 the hash of images that exist
 	"golang.org/x/crypto/ripemd160"
 
 	"platter/formats/crypt/internal/sm3"

@@ -80,7 +80,7 @@ var damages = []damage{
 	{"unaligned L2 table", or64(l1Table, 1024)},
 	{"data past the end of the file", put64(l2Table+16, 1<<63|0x100000000)},
 	{"L2 table past the end of the file", put64(l1Table+8, 1<<63|0x200000000)},
-	{"data in the header", put64(l2Table+16, 1<<63|0)},
+	{"data in the header", put64(l2Table+16, 1<<63)},
 	{"data in the refcount block", put64(l2Table+16, 1<<63|refBlock)},
 	{"data in the L1 table", put64(l2Table+16, 1<<63|l1Table)},
 	{"refcount table entry reserved bits", or64(refTable, 1<<3)},

@@ -3,8 +3,8 @@ package mount
 import (
 	"encoding/json"
 	"os"
+	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
 )
@@ -40,7 +40,11 @@ func tail(s string) string {
 // A file system made on the mounted disk, filled through a loop device, is sound, and so is the image.
 func TestFileSystemsOnQcow2(t *testing.T) {
 	need(t, "losetup", "mount", "fsck.ext4", "rsync")
-	files := filepath.Join(runtime.GOROOT(), "src", "net")
+	root, err := exec.Command("go", "env", "GOROOT").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := filepath.Join(strings.TrimSpace(string(root)), "src", "net")
 	if _, err := os.Stat(files); err != nil {
 		t.Skipf("no files to copy: %v", err)
 	}

@@ -11,28 +11,18 @@ type pendingGroup struct{ pattern, why string }
 
 // pendingLines are single cases, in groups that are compared: a regular expression for the name of the case. A case that
 // writes a format with a line "*/FORMAT" above waits for that and needs none here.
-var pendingLines = []struct{ group, lines, why string }{}
+var pendingLines = []struct{ group, lines, why string }{
+	{"info/*", `'json:\{\}'`, "the message for an empty object"},
+	{"info/*", `'json:\{"driver":"\w+"\}'|--image-opts driver=\w+( |$)`, "a format without a file"},
+	{"map/*", `(stub|junk)\.`, "files that end within a sector"},
+	{"snapshot/raw", `-a one`, "the message of a format without snapshots"},
+	{"create/vdi", `E out|E'|'9223`, "the largest sizes: stock's rounding"},
+}
 
 // pending is what platter does not do yet. Who lands a verb or a format removes its line, and, where a part is still
 // missing, adds the narrower lines for it. PLATTER_TEST_PENDING=1 runs these groups nevertheless.
 var pending = []pendingGroup{
-	{"amend/*", "verb"},
-	{"bench/*", "verb"},
-	{"bitmap/*", "verb"},
-	{"check/*", "verb"},
-	{"commit/*", "verb"},
-	{"compare/*", "verb"},
-	{"convert/*", "verb"},
-	{"create/*", "verb"},
-	{"dd/*", "verb"},
-	{"info/*", "verb"},
-	{"map/*", "verb"},
-	{"measure/*", "verb"},
-	{"rebase/*", "verb"},
-	{"resize/*", "verb"},
-	{"snapshot/*", "verb"},
 	{"*/vmdk", "format"},
-	{"*/vdi", "format"},
 	{"*/vpc", "format"},
 	{"*/vhdx", "format"},
 	{"*/parallels", "format"},
