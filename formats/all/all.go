@@ -4,6 +4,7 @@ import (
 	"platter/formats"
 	"platter/formats/bochs"
 	"platter/formats/cloop"
+	"platter/formats/dmg"
 	"platter/formats/luks"
 	"platter/formats/protocol/file"
 	"platter/formats/protocol/null"
@@ -19,6 +20,7 @@ func Registry() *formats.Registry {
 		vdi.Driver(),
 		bochs.Driver(),
 		cloop.Driver(),
+		dmg.Driver(),
 		luks.Driver(),
 		qcow2.Driver(),
 		file.Driver(),
