@@ -200,10 +200,10 @@ func (s *slot) closeIdle(name string) {
 	s.mu.Lock()
 	idle := s.img != nil && s.of.dir != "" && time.Since(s.used) > idleTime
 	s.mu.Unlock()
-	if !idle || t.server == nil {
+	if !idle || t.kernel == nil {
 		return
 	}
-	t.server.EntryNotify(1, name)
+	t.kernel.dropName(1, name)
 	time.Sleep(50 * time.Millisecond) // the kernel sends what it forgets on its own time
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -1,7 +1,6 @@
 package fusefs
 
 import (
-	"fmt"
 	"io"
 	"log"
 	"os"
@@ -34,7 +33,6 @@ type Config struct {
 type Mount struct {
 	config  Config
 	tree    *tree
-	server  *fuse.Server
 	single  *image   // what a mount of one image shows …
 	gallery *gallery // … or the several
 	session *session
@@ -124,13 +122,13 @@ func (m *Mount) start() error {
 	if err != nil {
 		return err
 	}
-	m.server, err = fuse.NewServer(m.tree, fmt.Sprintf("/dev/fd/%d", fd), m.options())
+	m.tree.kernel, err = newTransport(m.tree, fd, m.options())
 	if err != nil {
 		detach(m.config.Mountpoint, true)
 		return qerr.Prepend(err, "Could not mount on '%s': ", m.config.Mountpoint)
 	}
 	go func() {
-		m.server.Serve()
+		m.tree.kernel.serve()
 		close(m.served)
 	}()
 	if me, ok := find(m.config.Mountpoint); ok {

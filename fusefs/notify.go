@@ -28,11 +28,11 @@ func newNotifier(t *tree) *notifier {
 // invalidate drops n bytes at off, all from off on if n is 0, of a file that the kernel knows.
 func (x *notifier) invalidate(f *dataFile, off, n int64, later bool) {
 	id, ok := x.tree.nodes.known(f)
-	if !ok || x.tree.server == nil {
+	if !ok || x.tree.kernel == nil {
 		return
 	}
 	if !later {
-		x.tree.server.InodeNotify(id, off, n)
+		x.tree.kernel.dropPages(id, off, n)
 		return
 	}
 	x.mu.Lock()
@@ -41,7 +41,7 @@ func (x *notifier) invalidate(f *dataFile, off, n int64, later bool) {
 	x.pending[me] = struct{}{}
 	x.mu.Unlock()
 	go func() {
-		x.tree.server.InodeNotify(id, off, n)
+		x.tree.kernel.dropPages(id, off, n)
 		x.mu.Lock()
 		delete(x.pending, me)
 		x.mu.Unlock()

@@ -36,68 +36,54 @@ func (t *tree) Release(_ <-chan struct{}, in *fuse.ReleaseIn) {
 	}
 }
 
-// filled is a reply that lies in the request's own buffer.
-type filled struct{ p []byte }
-
-var filledPool = sync.Pool{New: func() any { return new(filled) }}
-
-// Size, Bytes and Done are what the server asks of a reply.
-func (r *filled) Size() int                          { return len(r.p) }
-func (r *filled) Bytes([]byte) ([]byte, fuse.Status) { return r.p, fuse.OK }
-func (r *filled) Done()                              { r.p = nil; filledPool.Put(r) }
-
-// Read reads from an open file into the buffer of the reply.
-func (t *tree) Read(_ <-chan struct{}, in *fuse.ReadIn, buf []byte) (fuse.ReadResult, fuse.Status) {
+// readInto reads from an open file into the buffer of the reply.
+func (t *tree) readInto(in *fuse.ReadIn, p []byte) (int, fuse.Status) {
 	h := t.handles.get(in.Fh)
 	if h == nil {
-		return nil, fuse.EBADF
+		return 0, fuse.EBADF
 	}
-	if int64(in.Offset) < 0 || int(in.Size) > len(buf) {
-		return nil, fuse.EINVAL
+	if int64(in.Offset) < 0 {
+		return 0, fuse.EINVAL
 	}
-	n, err := h.read(buf[:in.Size], int64(in.Offset))
+	n, err := h.read(p, int64(in.Offset))
 	if err != nil {
-		return nil, status(err)
+		return 0, status(err)
 	}
-	r := filledPool.Get().(*filled)
-	r.p = buf[:n]
-	return r, fuse.OK
+	return n, fuse.OK
 }
 
-// Writev writes to an open file; the data comes in one piece, or several if the transport is not the kernel's device.
-func (t *tree) Writev(cancel <-chan struct{}, in *fuse.WriteIn, data [][]byte) (uint32, fuse.Status) {
-	h := t.handles.get(in.Fh)
-	if c, ok := h.(commander); ok {
-		batch := bytes.Join(data, nil)
-		return uint32(len(batch)), status(c.command(cancel, string(batch)))
-	}
-	w, ok := h.(writer)
+// writeFrom writes to an open file.
+func (t *tree) writeFrom(in *fuse.WriteIn, p []byte) (int, fuse.Status) {
+	w, ok := t.handles.get(in.Fh).(writer)
 	if !ok {
 		return 0, fuse.EBADF
 	}
-	off, cached := int64(in.Offset), in.WriteFlags&fuse.WRITE_CACHE != 0
-	if off < 0 {
+	if int64(in.Offset) < 0 {
 		return 0, fuse.EINVAL
 	}
-	written := 0
-	for _, p := range data {
-		n, err := w.write(p, off, cached)
-		written, off = written+n, off+int64(n)
-		if err != nil && written == 0 {
-			return 0, status(err)
-		}
-		if err != nil || n < len(p) {
-			break
-		}
-	}
-	if in.Flags&syscall.O_DSYNC != 0 && written > 0 {
+	n, err := w.write(p, int64(in.Offset), in.WriteFlags&fuse.WRITE_CACHE != 0)
+	if err == nil && in.Flags&syscall.O_DSYNC != 0 {
 		if s, ok := w.(syncer); ok {
-			if err := s.sync(); err != nil {
-				return 0, status(err)
-			}
+			err = s.sync()
 		}
 	}
-	return uint32(written), fuse.OK
+	return n, status(err)
+}
+
+// Writev takes commands. Other writes do not come here, but commands can be interrupted.
+func (t *tree) Writev(cancel <-chan struct{}, in *fuse.WriteIn, data [][]byte) (uint32, fuse.Status) {
+	c, ok := t.handles.get(in.Fh).(commander)
+	if !ok {
+		return 0, fuse.EBADF
+	}
+	batch := bytes.Join(data, nil)
+	return uint32(len(batch)), status(c.command(cancel, string(batch)))
+}
+
+// commands reports whether what is written to an open file are commands.
+func (t *tree) commands(fh uint64) bool {
+	_, ok := t.handles.get(fh).(commander)
+	return ok
 }
 
 // Fsync is fsync(2) and fdatasync(2).

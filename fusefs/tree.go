@@ -21,7 +21,7 @@ type tree struct {
 	readOnly           bool
 	born               time.Time
 	space              func(*fuse.StatfsOut)
-	server             *fuse.Server
+	kernel             *transport // nil before the mount
 }
 
 // forever is how long the kernel keeps what changes only by its own doing or with a notification.
@@ -34,9 +34,6 @@ func newTree(root node) *tree {
 
 // String is the name of the file system type.
 func (t *tree) String() string { return "platter" }
-
-// Init is called when the kernel has said what it can.
-func (t *tree) Init(s *fuse.Server) { t.server = s }
 
 // status translates an error to what the kernel understands.
 func status(err error) fuse.Status { return fuse.Status(qerr.Of(err)) }

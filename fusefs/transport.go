@@ -1,0 +1,261 @@
+package fusefs
+
+import (
+	"errors"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
+
+	"platter/formats/qerr"
+)
+
+// transport moves requests between /dev/fuse and the tree. go-fuse's own server hands each request to another goroutine
+// where nobody else waits, which costs a wakeup; here a fixed set of threads, each with its own clone of the device and
+// its own buffers, reads a request, handles it and answers. READ and WRITE are decoded here; everything else is
+// go-fuse's protocol server.
+//
+// A request may wait for another one (dropping pages of one file waits for requests that hold them), so there must
+// always be a thread that reads. When none has been free for a while and nothing gets done, one is added.
+type transport struct {
+	tree  *tree
+	proto *fuse.ProtocolServer
+	fd    int // the session's descriptor; clones belong to the threads
+
+	idle    atomic.Int32  // threads that wait for a request
+	done    atomic.Uint64 // requests answered
+	threads atomic.Int32
+	watched atomic.Bool
+	running sync.WaitGroup
+	panics  func(any) fuse.Status
+}
+
+const (
+	pageSize   = 4096
+	inHeader   = 40 // struct fuse_in_header
+	writeIn    = 40 // struct fuse_write_in
+	outHeader  = 16 // struct fuse_out_header
+	opRead     = 15
+	opWrite    = 16
+	opIntr     = 36
+	devClone   = 0x8004e500 // FUSE_DEV_IOC_CLONE
+	stuckAfter = 3 * time.Millisecond
+	maxThreads = 64
+	noticeOff  = 2 // FUSE_NOTIFY_INVAL_INODE
+	noticeName = 3 // FUSE_NOTIFY_INVAL_ENTRY
+)
+
+// newTransport answers the kernel's first request.
+func newTransport(t *tree, fd int, o *fuse.MountOptions) (*transport, error) {
+	x := &transport{tree: t, proto: fuse.NewProtocolServer(t, o), fd: fd, panics: o.PanicHandler}
+	w := x.worker(fd)
+	for {
+		n, err := unix.Read(fd, w.in)
+		if errors.Is(err, syscall.EINTR) || errors.Is(err, syscall.ENOENT) {
+			continue
+		}
+		if err != nil {
+			return nil, qerr.Errno(qerr.Of(err), "the kernel sends no request")
+		}
+		w.handle(n)
+		return x, nil
+	}
+}
+
+// serve starts the threads and returns when the tree is unmounted.
+func (x *transport) serve() {
+	for range max(2, min(runtime.NumCPU(), 16)) {
+		x.add()
+	}
+	x.running.Wait()
+	unix.Close(x.fd)
+}
+
+// add starts a thread.
+func (x *transport) add() {
+	x.threads.Add(1)
+	x.running.Add(1)
+	go func() {
+		defer x.running.Done()
+		defer x.threads.Add(-1)
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		fd := x.clone()
+		w := x.worker(fd)
+		w.loop()
+		w.free()
+		if fd != x.fd {
+			unix.Close(fd)
+		}
+	}()
+}
+
+// clone gives the thread a queue of its own for answers; without the right to open the device it shares the session's.
+func (x *transport) clone() int {
+	fd, err := unix.Open("/dev/fuse", unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return x.fd
+	}
+	session := uint32(x.fd)
+	if _, _, e := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), devClone, uintptr(unsafe.Pointer(&session))); e != 0 {
+		unix.Close(fd)
+		return x.fd
+	}
+	return fd
+}
+
+// worker is one thread's descriptor and buffers. The data of a WRITE and of the answer to a READ lie on page boundaries.
+type worker struct {
+	*transport
+	fd      int
+	memory  []byte
+	in, out []byte
+}
+
+func (x *transport) worker(fd int) *worker {
+	const each = pageSize + maxTransfer + pageSize
+	m, err := unix.Mmap(-1, 0, 2*each, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
+	if err != nil {
+		panic(err) // out of address space
+	}
+	return &worker{x, fd, m, m[pageSize-inHeader-writeIn : each], m[each+pageSize-outHeader:]}
+}
+
+func (w *worker) free() { unix.Munmap(w.memory) }
+
+// loop serves until the kernel says that the mount is gone.
+func (w *worker) loop() {
+	base := int32(max(2, min(runtime.NumCPU(), 16)))
+	for {
+		w.idle.Add(1)
+		n, err := unix.Read(w.fd, w.in)
+		if w.idle.Add(-1) == 0 {
+			w.watch()
+		}
+		switch {
+		case err == nil:
+		case err == syscall.EINTR, err == syscall.EAGAIN, err == syscall.ENOENT: // ENOENT: the request was given up
+			continue
+		default: // ENODEV: unmounted
+			return
+		}
+		w.handle(n)
+		w.done.Add(1)
+		if w.threads.Load() > base && w.idle.Load() >= base {
+			return // one that was added when all were stuck
+		}
+	}
+}
+
+// watch looks a little later whether all threads are stuck.
+func (x *transport) watch() {
+	if !x.watched.CompareAndSwap(false, true) {
+		return
+	}
+	before := x.done.Load()
+	time.AfterFunc(stuckAfter, func() {
+		x.watched.Store(false)
+		if x.idle.Load() > 0 {
+			return
+		}
+		if x.done.Load() == before && x.threads.Load() < maxThreads {
+			x.add()
+		}
+		x.watch()
+	})
+}
+
+// handle answers the request in w.in[:n].
+func (w *worker) handle(n int) {
+	h := (*fuse.InHeader)(unsafe.Pointer(&w.in[0]))
+	if n >= inHeader+writeIn {
+		switch h.Opcode {
+		case opRead:
+			w.read((*fuse.ReadIn)(unsafe.Pointer(&w.in[0])))
+			return
+		case opWrite:
+			if in := (*fuse.WriteIn)(unsafe.Pointer(&w.in[0])); !w.tree.commands(in.Fh) {
+				w.write(in, w.in[inHeader+writeIn:n])
+				return
+			}
+		}
+	}
+	size, st := w.proto.HandleRequest([][]byte{w.in[:n]}, [][]byte{w.out})
+	if h.Opcode == opIntr && size >= outHeader {
+		return // a request that is not interruptible; the kernel would only ask again
+	}
+	if size == 0 && !st.Ok() {
+		w.reply(h.Unique, st, 0)
+		return
+	}
+	if size > 0 {
+		unix.Write(w.fd, w.out[:size])
+	}
+}
+
+func (w *worker) read(in *fuse.ReadIn) {
+	n, st := 0, fuse.EINVAL
+	if int(in.Size) <= maxTransfer {
+		n, st = w.guard(func() (int, fuse.Status) { return w.tree.readInto(in, w.out[outHeader:outHeader+int(in.Size)]) })
+	}
+	w.reply(in.Unique, st, n)
+}
+
+func (w *worker) write(in *fuse.WriteIn, p []byte) {
+	n, st := 0, fuse.EINVAL
+	if int(in.Size) == len(p) {
+		n, st = w.guard(func() (int, fuse.Status) { return w.tree.writeFrom(in, p) })
+	}
+	*(*fuse.WriteOut)(unsafe.Pointer(&w.out[outHeader])) = fuse.WriteOut{Size: uint32(n)}
+	w.reply(in.Unique, st, int(unsafe.Sizeof(fuse.WriteOut{})))
+}
+
+// guard turns a panic of a driver into an error of this request.
+func (w *worker) guard(f func() (int, fuse.Status)) (n int, st fuse.Status) {
+	defer func() {
+		if v := recover(); v != nil {
+			n, st = 0, w.panics(v)
+		}
+	}()
+	return f()
+}
+
+// reply sends the header and n bytes of what lies behind it in w.out; only the header if st is an error.
+func (w *worker) reply(unique uint64, st fuse.Status, n int) {
+	if !st.Ok() {
+		n = 0
+	}
+	*(*fuse.OutHeader)(unsafe.Pointer(&w.out[0])) = fuse.OutHeader{Length: uint32(outHeader + n), Status: -int32(st), Unique: unique}
+	// An error means that the request was aborted or the mount is gone; there is nobody to tell.
+	unix.Write(w.fd, w.out[:outHeader+n])
+}
+
+// dropPages tells the kernel that n bytes at off of a file, all from off on if n is 0, are not what it remembers.
+func (x *transport) dropPages(id uint64, off, n int64) {
+	var msg struct {
+		fuse.OutHeader
+		fuse.NotifyInvalInodeOut
+	}
+	size := unsafe.Sizeof(msg)
+	msg.OutHeader = fuse.OutHeader{Length: uint32(size), Status: noticeOff}
+	msg.NotifyInvalInodeOut = fuse.NotifyInvalInodeOut{Ino: id, Off: off, Length: n}
+	unix.Write(x.fd, unsafe.Slice((*byte)(unsafe.Pointer(&msg)), size))
+}
+
+// dropName tells the kernel that a name of a directory is not what it remembers.
+func (x *transport) dropName(dir uint64, name string) {
+	var msg struct {
+		fuse.OutHeader
+		fuse.NotifyInvalEntryOut
+	}
+	size := int(unsafe.Sizeof(msg))
+	msg.OutHeader = fuse.OutHeader{Length: uint32(size + len(name) + 1), Status: noticeName}
+	msg.NotifyInvalEntryOut = fuse.NotifyInvalEntryOut{Parent: dir, NameLen: uint32(len(name))}
+	p := append(unsafe.Slice((*byte)(unsafe.Pointer(&msg)), size), name...)
+	unix.Write(x.fd, append(p, 0))
+}
