@@ -18,7 +18,7 @@ var pendingLines = []struct{ group, lines, why string }{
 	{"snapshot/raw", `-a one`, "the message of a format without snapshots"},
 	{"convert/*", `-c .*-O qcow2`, "compressed clusters are not written yet"},
 	{"measure/*", `-O qcow2`, "qcow2 does not measure yet"},
-	{"create/vdi", `E out|E'|'9223`, "the largest sizes: stock's rounding"},
+	{"create/vdi", `E out|E'|'9223|'4095'|'65535'`, "sizes that stock rounds to sectors"},
 }
 
 // pending is what platter does not do yet. Who lands a verb or a format removes its line, and, where a part is still
@@ -28,13 +28,10 @@ var pending = []pendingGroup{
 	{"amend/usage", "being gone through"},
 	{"bench/usage", "being gone through"},
 	{"bitmap/usage", "being gone through"},
-	{"commit/usage", "being gone through"},
 	{"convert/usage", "being gone through"},
 	{"create/usage", "being gone through"},
 	{"measure/usage", "being gone through"},
 	{"rebase/usage", "being gone through"},
-	{"resize/usage", "being gone through"},
-	{"snapshot/usage", "being gone through"},
 	{"*/vmdk", "format"},
 	{"*/vpc", "format"},
 	{"*/vhdx", "format"},
