@@ -28,6 +28,7 @@ type picture struct {
 	l1Moved         bool
 	refTableMoved   bool
 	header, lazy    bool
+	linking         bool // the last step has begun: what it links may be reachable in the file
 	givenUp         int // releases that this commit makes durable
 	earlyL2, lateL2 []patch
 }
@@ -71,8 +72,7 @@ func (i *image) commitLocked(ctx context.Context, all bool) error {
 	if err := i.reclaim(ctx); err != nil {
 		return err
 	}
-	i.discardFree(ctx)
-	return nil
+	return i.discardFree(ctx)
 }
 
 // takePicture takes what has changed. mu is held.
@@ -159,10 +159,11 @@ func (i *image) writePicture(ctx context.Context, p *picture) error {
 	if err := i.flushFiles(ctx); err != nil {
 		return err
 	}
-	for _, step := range [][]patch{p.middle, late} {
+	for k, step := range [][]patch{p.middle, late} {
 		if len(step) == 0 {
 			continue
 		}
+		p.linking = k == 1
 		if err := i.writePatches(ctx, step); err != nil {
 			return err
 		}
@@ -217,7 +218,9 @@ func (i *image) putBack(p *picture) {
 		i.refTableDirty[k] = struct{}{}
 	}
 	for k := range p.fresh {
-		i.fresh[k] = true
+		if !p.linking {
+			i.fresh[k] = true
+		}
 	}
 	i.l1Moved = i.l1Moved || p.l1Moved
 	i.refTableMoved = i.refTableMoved || p.refTableMoved

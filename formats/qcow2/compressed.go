@@ -161,7 +161,7 @@ func (i *image) gather(ctx context.Context, b *batch, p []byte, g guestOff, e ex
 	for b.count < maxBatch && int64(b.count+1)<<i.clusterBits <= int64(len(p)) {
 		next, err := i.lookup(ctx, g+guestOff(int64(b.count)<<i.clusterBits), i.clusterSize, false)
 		if err != nil || next.kind != compressed {
-			return nil // an error comes again when its place is reached
+			return err
 		}
 		// In order, without large gaps: then what is read is what is used.
 		last := off

@@ -49,8 +49,11 @@ func (i *image) lookupLong(ctx context.Context, g guestOff, n int64, locked bool
 	// A run can go on only where a slice ends.
 	for e.n < n && int64(g+guestOff(e.n))&(1<<(i.sliceBits+i.clusterBits)-1) == 0 {
 		next, err := i.lookup(ctx, g+guestOff(e.n), n-e.n, locked)
-		if err != nil || next.kind != e.kind || e.kind.hasHost() && next.host != e.host+hostOff(e.n) {
-			break // an error comes again when its place is reached
+		if err != nil {
+			return e, err
+		}
+		if next.kind != e.kind || e.kind.hasHost() && next.host != e.host+hostOff(e.n) {
+			break
 		}
 		e.n += next.n
 	}

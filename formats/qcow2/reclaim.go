@@ -2,7 +2,9 @@ package qcow2
 
 import (
 	"context"
+	"errors"
 	"sync/atomic"
+	"syscall"
 )
 
 // epochs count the requests that may use host clusters that they found in the tables. A cluster that was taken out of
@@ -107,11 +109,19 @@ func (i *image) queueDiscard(off hostOff, n int64) {
 	i.discards = append(i.discards, discardRange{off, n})
 }
 
-// discardFree punches the queued ranges. It holds mu, because a range must not be allocated meanwhile; that a range cannot
-// be discarded is no error.
-func (i *image) discardFree(ctx context.Context) {
+// discardFree punches the queued ranges. It holds mu, because a range must not be allocated meanwhile. That the file below
+// cannot give space up is no error, that it fails is one: it says something about the file.
+func (i *image) discardFree(ctx context.Context) error {
+	var first error
 	for _, d := range i.discards {
-		_ = i.file.Discard(ctx, int64(d.off), min(d.n, i.file.Size()-int64(d.off)))
+		n := min(d.n, i.file.Size()-int64(d.off))
+		if n <= 0 {
+			continue
+		}
+		if err := i.file.Discard(ctx, int64(d.off), n); err != nil && !errors.Is(err, syscall.ENOTSUP) && first == nil {
+			first = err
+		}
 	}
 	i.discards = i.discards[:0]
+	return first
 }
