@@ -29,7 +29,7 @@ type picture struct {
 	refTableMoved   bool
 	header, lazy    bool
 	linking         bool // the last step has begun: what it links may be reachable in the file
-	givenUp         int // releases that this commit makes durable
+	givenUp         int  // releases that this commit makes durable
 	earlyL2, lateL2 []patch
 }
 
