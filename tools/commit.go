@@ -119,7 +119,7 @@ func commitData(ctx context.Context, n, base *chain.Node, o CommitOptions) error
 		Store: func(ctx context.Context, p copier.Piece, buf []byte, _ *copier.Scratch, _ *formats.Turn) (err error) {
 			switch p.Kind {
 			case copier.Data:
-				if err = limit.wait(ctx, p); err == nil {
+				if err = limit.wait(ctx, p.Len); err == nil {
 					err = base.WriteAt(ctx, buf, p.Off, 0)
 				}
 			case copier.Zero:

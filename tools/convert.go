@@ -85,6 +85,7 @@ type conversion struct {
 	cluster    int64 // of the target, in bytes
 	zeroInit   bool  // the target reads as zeroes where nothing is written
 	offload    offloader
+	limit      *limiter
 }
 
 // sourcePart is a source and its place in the sequence.

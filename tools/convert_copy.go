@@ -30,7 +30,7 @@ func (c *conversion) copy(ctx context.Context) error {
 		}
 	}
 	p := &planner{conversion: c}
-	limit := newLimiter(c.Rate)
+	c.limit = newLimiter(c.Rate)
 	_, ahead := formats.As[formats.AheadCompressor](c.target.SkipFilters().Unwrap())
 	err := copier.Run(ctx, copier.Job{
 		Workers: c.workers(), Buffer: c.buffer, Ordered: c.ordered(), Early: c.Compress && ahead,
@@ -51,9 +51,6 @@ func (c *conversion) copy(ctx context.Context) error {
 			return qerr.Prepend(bare(err), "error while reading at byte %d: ", p.Off)
 		},
 		Store: func(ctx context.Context, p copier.Piece, buf []byte, scratch *copier.Scratch, turn *formats.Turn) error {
-			if err := limit.wait(ctx, p); err != nil {
-				return err
-			}
 			if scratch.Extra == true {
 				if c.copies(p) && c.copyByHost(ctx, p) {
 					return nil
@@ -146,9 +143,9 @@ func (c *conversion) write(ctx context.Context, p copier.Piece, buf []byte, turn
 		case !r.Data:
 			err = c.zero(ctx, off, r.Len)
 		case r.Len == int64(len(buf)): // the last of the piece: the next one may allocate while this is moved
-			err = c.target.WriteAt(formats.WithTurn(ctx, turn), buf, off, 0)
+			err = c.data(formats.WithTurn(ctx, turn), buf, off)
 		default:
-			err = c.target.WriteAt(ctx, buf[:r.Len], off, 0)
+			err = c.data(ctx, buf[:r.Len], off)
 		}
 		if err != nil {
 			return err
@@ -158,10 +155,20 @@ func (c *conversion) write(ctx context.Context, p copier.Piece, buf []byte, turn
 	return nil
 }
 
+func (c *conversion) data(ctx context.Context, buf []byte, off int64) error {
+	if err := c.limit.wait(ctx, int64(len(buf))); err != nil {
+		return err
+	}
+	return c.target.WriteAt(ctx, buf, off, 0)
+}
+
 // writeCompressed brings a cluster, or a range of zeroes, into the target. It is called before its turn if the driver
 // compresses ahead.
 func (c *conversion) writeCompressed(ctx context.Context, p copier.Piece, buf []byte, turn *formats.Turn) error {
 	if p.Kind == copier.Data && (c.SparseSize == 0 || !codec.IsZero(buf)) {
+		if err := c.limit.wait(ctx, p.Len); err != nil {
+			return err
+		}
 		return c.target.WriteCompressed(formats.WithTurn(ctx, turn), buf, p.Off)
 	}
 	if c.zeroInit {
@@ -176,6 +183,9 @@ func (c *conversion) writeCompressed(ctx context.Context, p copier.Piece, buf []
 func (c *conversion) zero(ctx context.Context, off, n int64) error {
 	if c.zeroInit {
 		return nil
+	}
+	if err := c.limit.wait(ctx, n); err != nil {
+		return err
 	}
 	return c.target.WriteZeroes(ctx, off, n, formats.MayUnmap)
 }

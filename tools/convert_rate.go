@@ -4,8 +4,6 @@ import (
 	"context"
 	"sync"
 	"time"
-
-	"platter/tools/copier"
 )
 
 // limiter keeps writing at a rate. A nil limiter lets everything pass.
@@ -26,9 +24,9 @@ func newLimiter(rate int64) *limiter {
 // burst is what may be written before anything is held back, as a share of a second's bytes: as in QEMU's throttling.
 const burst = 100 * time.Millisecond
 
-// wait returns when the piece may be written.
-func (l *limiter) wait(ctx context.Context, p copier.Piece) error {
-	if l == nil || p.Kind == copier.Leave {
+// wait returns when n bytes may be written.
+func (l *limiter) wait(ctx context.Context, n int64) error {
+	if l == nil {
 		return nil
 	}
 	l.mu.Lock()
@@ -37,7 +35,7 @@ func (l *limiter) wait(ctx context.Context, p copier.Piece) error {
 		l.ready = now
 	}
 	delay := l.ready.Sub(now) - burst
-	l.ready = l.ready.Add(time.Duration(float64(p.Len) / l.rate * float64(time.Second)))
+	l.ready = l.ready.Add(time.Duration(float64(n) / l.rate * float64(time.Second)))
 	l.mu.Unlock()
 	if delay <= 0 {
 		return ctx.Err()
