@@ -85,9 +85,11 @@ func (c *conversion) workers() int {
 	return 0
 }
 
-// ordered: where the target places data by the order of writes, it is filled in order, so that two copies are alike.
+// ordered: where the target places data by the order of writes, it is filled in order, so that two copies are alike. A
+// driver that takes turns loses nothing by that; with others, OutOfOrder gives it up.
 func (c *conversion) ordered() bool {
-	return !c.OutOfOrder && !c.target.Driver().RawCreate
+	_, turns := formats.As[formats.AheadCompressor](c.target.SkipFilters().Unwrap())
+	return !c.target.Driver().RawCreate && (turns || !c.OutOfOrder)
 }
 
 // read fills buf from the sources at off, which may cross from one into the next.

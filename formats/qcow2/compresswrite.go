@@ -68,10 +68,20 @@ func (i *image) writeCompressed(ctx context.Context, p []byte, g guestOff) error
 	}
 	epoch := i.requests.enter()
 	defer i.requests.leave(epoch)
-	return i.storeCompressed(context.WithoutCancel(ctx), out[:n], g)
+	turn := formats.TurnOf(ctx)
+	if err := turn.Await(); err != nil {
+		return err
+	}
+	if turn != nil {
+		ctx = formats.WithTurn(ctx, nil)
+	}
+	return i.storeCompressed(context.WithoutCancel(ctx), out[:n], g, turn)
 }
 
-func (i *image) storeCompressed(ctx context.Context, data []byte, g guestOff) error {
+// CompressesAhead: a cluster is compressed before its turn to be stored has come.
+func (i *image) CompressesAhead() {}
+
+func (i *image) storeCompressed(ctx context.Context, data []byte, g guestOff, turn *formats.Turn) error {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.waitFor(g, i.clusterSize)
@@ -92,6 +102,7 @@ func (i *image) storeCompressed(ctx context.Context, data []byte, g guestOff) er
 	if err != nil {
 		return err
 	}
+	turn.Pass()
 	i.takeVirgin(hostOff(i.clusterStart(int64(off))), i.inCluster(int64(off))+int64(len(data)))
 	err = i.unlocked(g, func() error { return i.file.WriteAt(ctx, data, int64(off), 0) })
 	if err == nil {

@@ -2,7 +2,11 @@ package qcow2
 
 import (
 	"context"
+	"errors"
 	"sync"
+	"syscall"
+
+	"platter/formats"
 )
 
 // maxMerged bounds the buffers in which data and what surrounds it are written together.
@@ -15,17 +19,21 @@ func (i *image) fill(ctx context.Context, a *allocation, p []byte) error {
 	head, tail := int64(a.req-a.from), int64(a.to-a.req)-a.reqN
 	zeroes := (head == 0 || a.headZero) && (tail == 0 || a.tailZero)
 	at := a.host + hostOff(a.req-a.start)
+	if head+tail == 0 {
+		return i.writeData(ctx, p, a.req, at)
+	}
+	if zeroes && i.cipher == nil {
+		// The whole range in one request: that the storage of a cluster is allocated with it shows in the file's size
+		// and map, so it is done even where the file reads as zeroes already.
+		err := i.data.WriteZeroes(ctx, int64(at)-head, head+a.reqN+tail, formats.NoFallback)
+		if err == nil || a.virgin && errors.Is(err, syscall.ENOTSUP) {
+			return i.writeData(ctx, p, a.req, at)
+		}
+		if !errors.Is(err, syscall.ENOTSUP) {
+			return err
+		}
+	}
 	switch {
-	case head+tail == 0, zeroes && a.virgin && i.cipher == nil:
-		return i.writeData(ctx, p, a.req, at)
-	case zeroes && i.cipher == nil && head+tail > 64<<10:
-		if err := i.zeroHost(ctx, at-hostOff(head), head); err != nil {
-			return err
-		}
-		if err := i.zeroHost(ctx, at+hostOff(a.reqN), tail); err != nil {
-			return err
-		}
-		return i.writeData(ctx, p, a.req, at)
 	case head+tail+a.reqN <= maxMerged:
 		return i.writeMerged(ctx, a, p, head, tail)
 	}

@@ -46,12 +46,22 @@ func (i *image) ready(ctx context.Context) error {
 func (i *image) write(ctx context.Context, p []byte, g guestOff) error {
 	epoch := i.requests.enter()
 	defer i.requests.leave(epoch)
+	turn := formats.TurnOf(ctx)
+	if err := turn.Await(); err != nil {
+		return err
+	}
+	if turn != nil {
+		ctx = formats.WithTurn(ctx, nil)
+	}
 	ctx = context.WithoutCancel(ctx)
 	var hint hostOff
 	for len(p) > 0 {
 		w, err := i.placeFor(ctx, g, int64(len(p)), hint)
 		if err != nil {
 			return err
+		}
+		if w.n == int64(len(p)) { // all is allocated
+			turn.Pass()
 		}
 		part := p[:w.n]
 		if w.alloc == nil {
