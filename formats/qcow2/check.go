@@ -18,6 +18,7 @@ type audit struct {
 	fix     formats.FixMode
 	env     *formats.Env
 	res     formats.CheckResult
+	snap    formats.CheckResult // of the snapshot table alone
 	counts  counts
 	fileLen int64
 	rebuild bool   // the refcount structures are damaged beyond single repairs
@@ -93,6 +94,7 @@ func (i *image) repairDirty(ctx context.Context) error {
 }
 
 func (a *audit) run() error {
+	defer a.addTableResult()
 	if err := a.checkSnapshotTable(); err != nil {
 		return err
 	}
