@@ -3,7 +3,6 @@ package qcow2
 import (
 	"context"
 
-	"platter/formats"
 	"platter/formats/qobj"
 )
 

@@ -291,7 +291,7 @@ func (i *image) storeFlags(ctx context.Context, off int64, was, now []uint64) er
 // replaceL1 makes l1 the active table and size the disk's; the next commit stores them. If the size changes, or the place
 // is too small, the table gets a new place, so that a single write of the header changes everything at once.
 func (i *image) replaceL1(ctx context.Context, l1 []uint64, size int64) error {
-	n := max(int64(len(i.l1)), int64(len(l1)), i.tablesFor(size))
+	n := max(int64(len(i.l1)), int64(len(l1)), i.l1SizeFor(size))
 	for int64(len(l1)) < n {
 		l1 = append(l1, 0)
 	}
@@ -308,7 +308,7 @@ func (i *image) replaceL1(ctx context.Context, l1 []uint64, size int64) error {
 		i.hdr.l1Offset, i.hdr.l1Size, i.hdr.size = uint64(off), uint32(n), uint64(size)
 		i.l1Moved = true
 		i.size.Store(size)
-		i.vmStateAt = guestOff(i.tablesFor(size) << (i.clusterBits + i.l2Bits))
+		i.vmStateAt = guestOff(i.l1SizeFor(size) << (i.clusterBits + i.l2Bits))
 		i.bitmaps.resize(size)
 	}
 	i.l1 = l1
@@ -317,12 +317,6 @@ func (i *image) replaceL1(ctx context.Context, l1 []uint64, size int64) error {
 	}
 	i.l2.DropAll()
 	return nil
-}
-
-// tablesFor is how many L1 entries a disk of that size needs.
-func (i *image) tablesFor(size int64) int64 {
-	shift := i.clusterBits + i.l2Bits
-	return int64((uint64(size) + 1<<shift - 1) >> shift)
 }
 
 // DeleteSnapshot removes a snapshot; one with an open view is busy.

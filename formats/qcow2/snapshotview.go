@@ -62,7 +62,7 @@ func (i *image) viewOf(ctx context.Context, s *snapshot) (*view, error) {
 	c.linked = sync.NewCond(&c.mu)
 	c.setGeometry()
 	c.sliceBits = i.sliceBits
-	c.vmStateAt = guestOff(c.tablesFor(s.DiskSize) << (c.clusterBits + c.l2Bits))
+	c.vmStateAt = guestOff(c.l1SizeFor(s.DiskSize) << (c.clusterBits + c.l2Bits))
 	c.l2 = tablecache.New(c.opts.sliceSize, viewSlices)
 	c.refBlocks = tablecache.New(int(c.clusterSize), minRefTables)
 	c.refTable = nil // a view allocates nothing
@@ -100,6 +100,9 @@ func (v *view) Status(ctx context.Context, off, n int64) (formats.Extent, error)
 	}
 	return v.img.Status(ctx, off, n)
 }
+
+// Info gives the sizes that tools ask for.
+func (v *view) Info(ctx context.Context) (formats.Info, error) { return v.img.Info(ctx) }
 
 // Flush has nothing to do.
 func (v *view) Flush(context.Context) error { return nil }

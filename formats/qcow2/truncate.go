@@ -117,6 +117,7 @@ func (i *image) setSize(ctx context.Context, size int64) error {
 	i.hdr.size = uint64(size)
 	i.size.Store(size)
 	i.vmStateAt = guestOff(i.l1SizeFor(size) << (i.clusterBits + i.l2Bits))
+	i.bitmaps.resize(size)
 	return nil
 }
 
