@@ -2,6 +2,7 @@ package chain
 
 import (
 	"context"
+	"math"
 	"syscall"
 
 	"platter/formats"
@@ -47,6 +48,10 @@ func Create(ctx context.Context, env *Env, r CreateRequest) error {
 	if r.Driver.RawCreate || r.Driver.Kind == formats.Protocol {
 		return createProtocol(ctx, env, proto, r.Filename, r.Size, r.Options)
 	}
+	if a.Size <= math.MaxInt64-sectorSize {
+		a.Size = roundUp(a.Size, sectorSize)
+	}
+	a.HasDriver = func(name string) bool { return env.Registry.Find(name) != nil }
 	m := maker{env: env, driver: r.Driver}
 	err = m.make(ctx, proto, a)
 	if e := m.close(); err == nil {
@@ -59,7 +64,7 @@ func Create(ctx context.Context, env *Env, r CreateRequest) error {
 }
 
 func createProtocol(ctx context.Context, env *Env, proto *formats.Driver, name string, size int64, v *option.Values) error {
-	if proto.Create == nil {
+	if proto.CreateOpts == nil {
 		return qerr.New(syscall.ENOTSUP, "Protocol driver '%s' does not support creating files", proto.Name)
 	}
 	own := &option.Values{}
@@ -70,7 +75,37 @@ func createProtocol(ctx context.Context, env *Env, proto *formats.Driver, name s
 			}
 		}
 	}
+	if proto.Create == nil {
+		return createOnExisting(ctx, env, proto, name, size, own)
+	}
 	return proto.Create(ctx, formats.CreateArgs{Name: name, Size: size, Options: own, Env: env.Env})
+}
+
+// createOnExisting makes room for size bytes in what is there (a device, a server's image) and wipes its first sector,
+// so that no former format is found in it.
+func createOnExisting(ctx context.Context, env *Env, proto *formats.Driver, name string, size int64, v *option.Values) error {
+	if pre := v.String("preallocation", "off"); pre != "off" && pre != "" {
+		return qerr.New(syscall.ENOTSUP, "Unsupported preallocation mode '%s'", pre)
+	}
+	o := opener{env: env}
+	n, err := o.open(ctx, place{role: asStorage, filename: name, opts: qobj.NewDict(), flags: formats.ReadWrite | formats.Resize})
+	if err != nil {
+		return qerr.Prepend(err, "Protocol driver '%s' does not support creating new images, so an existing image must be "+
+			"selected as the target; however, opening the given target as an existing image failed: ", proto.Name)
+	}
+	err = n.Truncate(ctx, size, formats.PreallocOff)
+	if n.Size() >= size {
+		err = nil // what cannot be resized but is large enough will do
+	}
+	if first := min(n.Size(), sectorSize); err == nil && first > 0 {
+		if err = n.WriteZeroes(ctx, 0, first, formats.MayUnmap); err != nil {
+			err = qerr.Prepend(err, "Failed to clear the new image's first sector: ")
+		}
+	}
+	if e := n.Close(); err == nil {
+		err = e
+	}
+	return err
 }
 
 // maker remembers what a create has made and opened.

@@ -73,7 +73,7 @@ func (n *Node) statedBacking() (string, error) {
 	if name == "" {
 		return "", nil
 	}
-	return combine(n.File().exactName(), name), nil
+	return combine(n.bottom().exactName(), name), nil
 }
 
 // FullOptions are the runtime options that open the same graph again.

@@ -113,7 +113,7 @@ func (o *opener) build(ctx context.Context, n *Node, p place, drv *formats.Drive
 	}
 	if drv == nil {
 		if n.File() == nil {
-			return qerr.New(syscall.EINVAL, "A block device must be specified for \"file\"")
+			return qerr.New(syscall.EINVAL, "Must specify either driver or file")
 		}
 		var err error
 		if drv, err = o.probe(ctx, n, p); err != nil {

@@ -55,11 +55,20 @@ func (n *Node) Resolve(name string) (string, error) {
 	if name == "" || hasProtocol(name) || path.IsAbs(name) {
 		return name, nil
 	}
-	base := n.exactName()
+	f := n.bottom()
+	base := f.exactName()
 	if base == "" {
-		return "", qerr.New(syscall.EINVAL, "Cannot generate a base directory for %s nodes", n.drv.Name)
+		return "", qerr.New(syscall.EINVAL, "Cannot generate a base directory for %s nodes", f.drv.Name)
 	}
 	return combine(base, name), nil
+}
+
+// bottom is the protocol that holds n, whatever lies between.
+func (n *Node) bottom() *Node {
+	for n.File() != nil {
+		n = n.File()
+	}
+	return n
 }
 
 // ResolveBacking is Resolve for an image that is only named: create needs it before the image is there.

@@ -52,7 +52,8 @@ type Driver struct {
 	Open func(ctx context.Context, a OpenArgs) (Image, error)
 	// CreateNeeds names the files beside the primary one that a new image consists of.
 	CreateNeeds func(a CreateArgs) ([]Need, error)
-	// Create lays out a new image in a.File, which is open, writable and empty. For protocols it makes a.Name itself.
+	// Create lays out a new image in a.File, which is open, writable and empty. For protocols it makes a.Name itself;
+	// a protocol that has CreateOpts but no Create takes images that exist (devices, servers) and have room.
 	Create func(ctx context.Context, a CreateArgs) error
 	// Delete removes a protocol's file (after a failed create).
 	Delete func(ctx context.Context, a CreateArgs) error
@@ -137,6 +138,8 @@ type CreateArgs struct {
 	Size     int64           // virtual size in bytes; formats get it rounded up to 512
 	Options  *option.Values  // by CreateOpts; size included
 	Env      *Env
+	// HasDriver says whether there is a driver of that name: a format that is stored in an image must exist.
+	HasDriver func(name string) bool
 }
 
 // MeasureArgs is what Driver.Measure is given.

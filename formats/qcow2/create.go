@@ -198,6 +198,9 @@ func createNeeds(a formats.CreateArgs) ([]formats.Need, error) {
 
 // create lays out a new image: header, refcount table, refcount block, L1 table, and what is preallocated.
 func create(ctx context.Context, a formats.CreateArgs) error {
+	if f, given := a.Options.Raw("backing_fmt"); given && a.HasDriver != nil && !a.HasDriver(f) {
+		return badValue("backing-fmt", f)
+	}
 	c, err := parseCreation(a.Options, a.Size)
 	if err != nil {
 		return err

@@ -2,7 +2,6 @@ package file
 
 import (
 	"context"
-	"strings"
 	"syscall"
 	"unsafe"
 
@@ -71,26 +70,6 @@ func (f *image) truncateDevice(size int64, pre formats.Prealloc) error {
 		return qerr.New(syscall.ENOTSUP, "Cannot resize device files")
 	}
 	return nil
-}
-
-// createOnDevice checks that the device holds a.Size bytes, and wipes the first sector so that no old format is
-// found there.
-func createOnDevice(_ context.Context, a formats.CreateArgs) error {
-	name := strings.TrimPrefix(a.Name, "host_device:")
-	fd, err := openRetry(name, unix.O_RDWR|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
-	if err != nil {
-		return qerr.Errno(qerr.Of(err), "Could not open '%s'", name)
-	}
-	defer unix.Close(fd)
-	f := &image{fd: fd, name: name, device: true, align: 1}
-	size, err := f.length(0)
-	if err != nil {
-		return err
-	}
-	if size < a.Size {
-		return qerr.New(syscall.ENOSPC, "The image size does not fit the device '%s'", name)
-	}
-	return f.write(make([]byte, 512), 0)
 }
 
 // Info says that a file has no clusters of its own; there is nothing else to tell.

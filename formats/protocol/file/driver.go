@@ -32,7 +32,7 @@ func DeviceDriver() *formats.Driver {
 	return &formats.Driver{
 		Name: "host_device", Kind: formats.Protocol, Schemes: []string{"host_device"},
 		OpenOpts: openOpts, CreateOpts: deviceCreateOpts, StrongOpts: []string{"filename"},
-		ParseName: stripPrefix("host_device:"), Open: openDevice, Create: createOnDevice,
+		ParseName: stripPrefix("host_device:"), Open: openDevice,
 	}
 }
 
