@@ -13,14 +13,14 @@ func (i *image) SetBacking(f formats.File) error {
 	return nil
 }
 
-// zeroInit reports whether the image, new as it is, reads as zeroes: QEMU asks the data file of a preallocated image,
-// and cannot tell of an encrypted one.
-func (i *image) zeroInit() bool {
-	if i.cipher != nil || i.hdr.cryptMethod != cryptNone || i.data == nil {
-		return i.hdr.cryptMethod == cryptNone
-	}
-	if len(i.l1) == 0 || i.l1[0]&entryOffset == 0 {
+// readsZeroNew reports whether the image, new as it is, reads as zeroes: a preallocated one does if its data file does,
+// but not if that is encrypted. Preallocated images have all L2 tables, others none, so the first one tells.
+func (i *image) readsZeroNew() bool {
+	switch {
+	case len(i.l1) == 0 || i.l1[0] == 0:
 		return true
+	case i.Encrypted() || i.data == nil:
+		return false
 	}
 	return i.data.Limits().ZeroInit
 }

@@ -40,6 +40,7 @@ type image struct {
 	vmStateAt     guestOff     // where VM state begins: behind the last L2 table of the disk
 	cipher        *crypt.Block // nil if not encrypted, or not unlocked
 	luks          *luks1.Volume
+	zeroInit      bool // see readsZeroNew
 	creating      bool // a new image: nothing has to survive a crash before it is complete
 	snapshots     snapshotTable
 	bitmaps       bitmapSet
@@ -97,7 +98,7 @@ func (i *image) Size() int64 { return i.size.Load() }
 // Limits of requests: encrypted images work on sectors of 512 bytes.
 func (i *image) Limits() formats.Limits {
 	l := formats.Limits{Align: 1, ZeroAlign: 1 << i.subBits, DiscardAlign: i.clusterSize,
-		ZeroUnmap: i.hdr.version >= 3, ZeroInit: i.zeroInit()}
+		ZeroUnmap: i.hdr.version >= 3, ZeroInit: i.zeroInit}
 	if i.cipher != nil {
 		l.Align = int64(i.cipher.SectorSize())
 	}

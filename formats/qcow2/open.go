@@ -234,6 +234,7 @@ func (i *image) finishOpen(ctx context.Context) error {
 	if !i.file.Limits().ZeroInit {
 		i.virgin = 1<<63 - 1
 	}
+	i.zeroInit = i.readsZeroNew()
 	if err := i.loadSnapshots(ctx); err != nil {
 		return err
 	}
