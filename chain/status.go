@@ -124,6 +124,12 @@ func (n *Node) StatusAbove(ctx context.Context, base *Node, off, length int64) (
 	return n.above(ctx, base, off, length, true)
 }
 
+// ChainStatus is StatusAbove down to the last layer, for drivers.
+func (n *Node) ChainStatus(ctx context.Context, off, length int64) (formats.Extent, error) {
+	l, err := n.above(ctx, nil, off, length, true)
+	return l.Extent, err
+}
+
 // AllocatedAbove is StatusAbove without asking the storage for holes.
 func (n *Node) AllocatedAbove(ctx context.Context, base *Node, off, length int64) (Layer, error) {
 	return n.above(ctx, base, off, length, false)

@@ -67,6 +67,12 @@ type Info struct {
 	OnlyCompressed bool // images of this kind can only be written compressed (streamOptimized)
 }
 
+// Layered is a File that sees through its backing files: every node of the graph.
+type Layered interface {
+	// ChainStatus is Status for the whole chain: the extent of the first layer that holds the range.
+	ChainStatus(ctx context.Context, off, n int64) (Extent, error)
+}
+
 // Encrypted is an image whose content is encrypted.
 type Encrypted interface{ Encrypted() bool }
 

@@ -1,6 +1,10 @@
 package qcow2
 
-import "context"
+import (
+	"context"
+
+	"platter/formats"
+)
 
 // allocation is a run of guest clusters whose L2 entries a request is about to change. Whatever changes the same guest
 // clusters waits until it has left image.pending.
@@ -106,9 +110,18 @@ func (i *image) readsZero(ctx context.Context, g guestOff, n int64) (bool, error
 		switch e.kind {
 		case zeroPlain, zeroAlloc:
 		case unallocated, unallocatedAlloc:
-			if i.backing != nil && int64(g) < i.backing.Size() {
+			if i.backing == nil || int64(g) >= i.backing.Size() {
+				break
+			}
+			b, ok := i.backing.(formats.Layered)
+			if !ok {
 				return false, nil
 			}
+			below, err := b.ChainStatus(ctx, int64(g), e.n)
+			if err != nil || below.Len == 0 || !below.State.Has(formats.Zero) {
+				return false, err
+			}
+			e.n = min(e.n, below.Len)
 		default:
 			return false, nil
 		}

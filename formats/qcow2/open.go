@@ -23,6 +23,7 @@ func Driver() *formats.Driver {
 		Probe:       probe,
 		Needs:       needs,
 		Open:        open,
+		Measure:     measure,
 	}
 }
 
