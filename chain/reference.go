@@ -187,9 +187,9 @@ func (o *opener) backing(ctx context.Context, n *Node, p place, opts *qobj.Dict,
 		if err := o.env.Gate.check(n.name, full); err != nil {
 			return nil, err
 		}
-		if format != "" && !c.opts.Has("driver") {
-			c.opts.Set("driver", format)
-		}
+	}
+	if format != "" && !c.opts.Has("driver") { // the stated format holds for another file, too
+		c.opts.Set("driver", format)
 	}
 	return o.enterLayer(ctx, n, c)
 }

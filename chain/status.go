@@ -55,17 +55,27 @@ func (n *Node) status(ctx context.Context, off, length int64, holes bool) (forma
 	return e, nil
 }
 
-// ownStatus asks the driver, which sees only what lies within its own size.
+// ownStatus asks the driver, which sees only what lies within its own size. A file that ends within a sector reads as
+// zeroes up to the end of it, and shows that; other images are of one kind there.
 func (n *Node) ownStatus(ctx context.Context, off, length int64) (formats.Extent, error) {
 	own := n.img.Size()
+	if n.drv.RawCreate {
+		own = n.Size()
+	}
 	if off >= own {
-		return formats.Extent{Len: length, State: formats.Data | formats.Zero}, nil
+		e := formats.Extent{Len: length, State: formats.Data | formats.Zero}
+		if n.drv.Kind == formats.Protocol {
+			e.State, e.Where, e.Offset = formats.Zero, n, off
+		}
+		return e, nil
 	}
 	e, err := n.img.Status(ctx, off, min(length, own-off))
-	if err == nil && e.Where == nil && n.drv.Kind == formats.Protocol {
-		e.Where, e.Offset = n, off
+	if n.drv.Kind == formats.Protocol {
+		if err == nil && e.Where == nil {
+			e.Where, e.Offset = n, off
+		}
+		return e, err
 	}
-	// The last sector of an image that ends within it is all of the kind of its beginning.
 	if err == nil && off+e.Len == own {
 		e.Len = length
 	}

@@ -20,7 +20,8 @@ func (c *conversion) copy(ctx context.Context) error {
 		c.buffer = c.cluster
 	}
 	m := &copyMeter{meter: c.Meter}
-	all := c.Meter == nil || c.Meter.Show == nil
+	// A walk beforehand serves the line of -p; in salvaging mode it warns of what cannot be told, as qemu-img does.
+	all := !c.Salvage && (c.Meter == nil || c.Meter.Show == nil)
 	if all {
 		m.total = c.total
 	} else {
@@ -79,6 +80,9 @@ func bare(err error) error {
 }
 
 func (c *conversion) workers() int {
+	if c.Salvage {
+		return 1 // warnings come in the order of the image
+	}
 	if c.Parallel > 0 {
 		return min(c.Parallel, copier.DefaultWorkers())
 	}

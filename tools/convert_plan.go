@@ -100,7 +100,7 @@ func (p *planner) status(ctx context.Context, off, n int64, behind bool) (int64,
 			break
 		}
 		if ctx.Err() != nil || !p.Salvage {
-			return 0, qerr.Prepend(err, "error while reading block status at offset %d: ", at)
+			return 0, qerr.Prepend(bare(err), "error while reading block status at offset %d: ", at)
 		}
 		if n == sectorSize {
 			p.warnRead("error while reading block status at offset %d: %s", at, err)
