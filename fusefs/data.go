@@ -68,6 +68,7 @@ func (f *dataFile) open(flags uint32) (handle, uint32, error) {
 			return nil, 0, f.img.failed("opening", f.base, f.size(), err)
 		}
 	}
+	f.img.opens.Add(1)
 	if f.opens.Add(1) == 1 && f.window {
 		f.img.show(f, f.base)
 	}
@@ -104,6 +105,7 @@ type dataHandle struct {
 }
 
 func (h *dataHandle) release() {
+	h.f.img.opens.Add(-1)
 	if h.f.opens.Add(-1) == 0 && h.f.window {
 		h.f.img.hide(h.f)
 	}

@@ -14,9 +14,6 @@ import (
 	"platter/formats/qerr"
 )
 
-// idleTime is how long an image of a directory stays open when nobody uses it.
-const idleTime = 30 * time.Second
-
 // Opener opens an image by its host path. Words that are not errors (warnings) go to say.
 type Opener func(path string, say func(format string, a ...any)) (*chain.Node, *chain.Env, error)
 
@@ -135,7 +132,7 @@ func (g *gallery) tidy(stop <-chan struct{}) {
 		select {
 		case <-stop:
 			return
-		case <-time.After(idleTime / 3):
+		case <-time.After(max(g.mount.config.Idle/3, 100*time.Millisecond)):
 		}
 		g.mu.Lock()
 		slots := map[string]*slot{}
@@ -198,10 +195,20 @@ func (s *slot) load() error {
 func (s *slot) closeIdle(name string) {
 	t := s.of.mount.tree
 	s.mu.Lock()
-	idle := s.img != nil && s.of.dir != "" && time.Since(s.used) > idleTime
+	// While a file is open its directories cannot be dropped, and would not be dropped later.
+	idle := s.img != nil && s.of.dir != "" && time.Since(s.used) > s.of.mount.config.Idle && s.img.opens.Load() == 0
+	var names []string
+	if idle {
+		names = s.root.names
+	}
 	s.mu.Unlock()
 	if !idle || t.kernel == nil {
 		return
+	}
+	if id, ok := t.nodes.known(s); ok {
+		for _, below := range names {
+			t.kernel.dropName(id, below)
+		}
 	}
 	t.kernel.dropName(1, name)
 	time.Sleep(50 * time.Millisecond) // the kernel sends what it forgets on its own time

@@ -34,6 +34,7 @@ type image struct {
 	// shared by those who list such things.
 	control sync.RWMutex
 
+	opens atomic.Int32  // open data files
 	mtime atomic.Int64  // nanoseconds since 1970
 	gen   atomic.Uint64 // changes with every change of the image
 

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"sync"
+	"time"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 	"golang.org/x/sys/unix"
@@ -25,6 +26,8 @@ type Config struct {
 	Shrink     bool   // truncate(2) may make a disk smaller
 	UID, GID   uint32 // owner of all files
 	Umask      uint32 // permission bits that are taken away
+	// Idle is after what time an image of a directory is closed that nobody uses.
+	Idle time.Duration
 	// Interpret understands the lines that are written to ctl; nil leaves flush and cancel.
 	Interpret Interpreter
 }

@@ -61,3 +61,10 @@ func (m *Mount) Figures() []byte {
 	}
 	return all
 }
+
+// LogFigures writes them into each image's error_log.
+func (m *Mount) LogFigures() {
+	for _, img := range m.images() {
+		img.log.add("%s", qobj.AppendJSON(nil, img.dict(), false))
+	}
+}

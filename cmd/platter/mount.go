@@ -70,7 +70,11 @@ func (e *env) serve(ctx context.Context, o *mountOptions, images []string, image
 		case <-ctx.Done():
 			return m.Stop()
 		case <-figures:
-			e.stderr.Write(m.Figures())
+			if fd < 0 {
+				e.stderr.Write(m.Figures())
+			} else {
+				m.LogFigures() // a daemon has no terminal
+			}
 		}
 	}
 }

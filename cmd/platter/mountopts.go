@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"platter/chain"
 	"platter/formats/qerr"
@@ -24,7 +25,7 @@ type mountOptions struct {
 func newMountOptions() *mountOptions {
 	m := &mountOptions{refs: chain.RefsFile}
 	m.config.UID, m.config.GID = uint32(os.Getuid()), uint32(os.Getgid())
-	m.config.Umask = 0o077
+	m.config.Umask, m.config.Idle = 0o077, 30*time.Second
 	return m
 }
 
@@ -79,6 +80,11 @@ func (m *mountOptions) set(o string) error {
 		return number(name, value, 10, &m.config.GID)
 	case "umask":
 		return number(name, value, 8, &m.config.Umask)
+	case "idle":
+		var n uint32
+		err := number(name, value, 10, &n)
+		m.config.Idle = time.Duration(n) * time.Second
+		return err
 	case "format":
 		m.format = value
 	case "snapshot":

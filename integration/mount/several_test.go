@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // pattern makes a raw image that is full of one byte.
@@ -73,6 +74,41 @@ func TestDirectoryOfImages(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(mnt, "none")); !errors.Is(err, os.ErrNotExist) {
 		t.Error(err)
+	}
+}
+
+// An image that nobody uses is closed and its lock released; it opens again when it is used.
+func TestIdleImagesAreClosed(t *testing.T) {
+	dir := t.TempDir()
+	image := filepath.Join(dir, "disk.qcow2")
+	run(t, stock(t, "qemu-img"), "create", "-q", "-f", "qcow2", image, "1M")
+	mnt := mountAt(t, "-o", "idle=1", dir)
+	disk := filepath.Join(mnt, "disk.qcow2", "disk.raw")
+	f, err := os.OpenFile(disk, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.Write([]byte{8}); err != nil {
+		t.Error(err)
+	}
+	time.Sleep(2500 * time.Millisecond)
+	if _, _, code := try(t, stock(t, "qemu-img"), "resize", "-q", image, "2M"); code == 0 {
+		t.Error("the lock was released while a file is open")
+	}
+	f.Close()
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(100 * time.Millisecond) {
+		if _, _, code := try(t, stock(t, "qemu-img"), "resize", "-q", image, "2M"); code == 0 {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatal("the image is still open")
+		}
+	}
+	if first(t, disk) != 8 {
+		t.Error("the write is lost")
+	}
+	if st, err := os.Stat(disk); err != nil || st.Size() != 2<<20 {
+		t.Errorf("size %d, %v", st.Size(), err)
 	}
 }
 

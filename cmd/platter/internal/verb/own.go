@@ -21,7 +21,24 @@ var mount = Verb{
 	},
 	Note: []string{
 		"The command returns when the tree can be used. B<platter unmount> or B<umount> ends it; what was written is then in " +
-			"the image.",
+			"the image. SIGTERM and SIGINT do the same. Of several images, or of a directory of images, each is a " +
+			"directory of the tree with the name of its file; those of a directory are opened when they are used first.",
+		"In the tree, B<disk.raw> is the guest disk; B<partitions> has its partitions, B<chain> the layers that it is made of, " +
+			"B<snapshots> and B<bitmaps> a directory for each internal snapshot and dirty bitmap, which B<mkdir>, B<rmdir> and B<mv> " +
+			"make, delete and rename. B<info.json>, B<map.json> and B<check.json> are what the commands of these names print, " +
+			"B<stats.json> has figures, B<error_log> the words of the last failures.",
+		"Lines written to B<ctl> are commands on the open image: B<snapshot>, B<bitmap>, B<resize>, B<commit>, B<rebase>, B<amend> and " +
+			"B<check> as on the command line but without the name of the image, B<flush>, and B<cancel>, which ends the one that " +
+			"runs. None of the lines of one write is begun unless all are understood.",
+		"Mount options: B<ro> nothing can be changed; B<allow_other> other users may look, as far as the permissions let them; " +
+			"B<uid=>N, B<gid=>N, B<umask=>N owner and permissions (mode 600 and the mounting user without them); B<nonempty> mount " +
+			"over a directory that is not empty; B<format=>FMT the images' format; B<refs=file> (the default) images may refer to " +
+			"regular files only, B<refs=samedir> to those in their own directory, B<refs=none> to nothing, B<refs=any> to whatever " +
+			"qemu-img opens; B<snapshot=>NAME show that snapshot, read-only; B<overlay> or B<overlay=>FILE leave the image as it is " +
+			"and write to a temporary or kept qcow2 file; B<shrink> let B<truncate> make the disk smaller; B<idle=>N close images " +
+			"of a directory that were not used for N seconds (30). A comma in a value is doubled.",
+		"With links to platter in /sbin, called mount.fuse.platter and umount.fuse.platter, B<mount -t fuse.platter> and lines of " +
+			"F</etc/fstab> work, and B<umount> returns when the image is complete.",
 	},
 	Example: []string{"mount disk.qcow2 /mnt", "makes the guest disk readable and writable as /mnt/disk.raw"},
 }
