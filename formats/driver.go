@@ -25,7 +25,9 @@ type Driver struct {
 	Backing bool     // formats: an image may have a backing file
 	// Compresses: images may implement CompressedWriter; -c of convert is refused otherwise before anything is made.
 	Compresses bool
-	Hidden     bool // left out of the "Supported formats" list, as QEMU's list does not have it
+	// CopyRange: the file system may copy data into and out of an image's clusters (-C of convert).
+	CopyRange bool
+	Hidden    bool // left out of the "Supported formats" list, as QEMU's list does not have it
 
 	// Primary is the role of the storage child; "" means "file".
 	Primary string

@@ -32,7 +32,7 @@ type hostRange struct {
 // startOffload decides whether the file system may copy.
 func (c *conversion) startOffload() {
 	c.offload.fd = -1
-	if !c.CopyRange {
+	if !c.CopyRange || !c.target.Driver().CopyRange {
 		return
 	}
 	file := c.target
@@ -67,9 +67,10 @@ func hostFile(n *chain.Node) (hostRange, bool) {
 	return hostRange{fd: fd, dev: st.Dev}, true
 }
 
-// place finds where the data of an extent lies in a file; nil if it does not, or not on the target's file system.
-func (c *conversion) place(e formats.Extent) any {
-	if !c.offload.on.Load() {
+// place finds where the data of an extent of a source lies in a file; nil if it does not, or not on the target's file
+// system.
+func (c *conversion) place(source *chain.Node, e chain.Layer) any {
+	if !c.offload.on.Load() || !source.Driver().CopyRange || e.Node == nil || !e.Node.Driver().CopyRange {
 		return nil
 	}
 	n, ok := e.Where.(*chain.Node)

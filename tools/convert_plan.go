@@ -22,6 +22,7 @@ type planner struct {
 	kind      copier.Kind
 	host      any   // where data lies in a file, for copying by the file system, as of …
 	hostAt    int64 // … this position
+	unhosted  bool  // no more pieces are copied so
 }
 
 // next gives the piece at pos.
@@ -45,7 +46,10 @@ func (p *planner) next(ctx context.Context) (copier.Piece, error) {
 // hostOf is where the data at off lies in a file; nil if that is not known, or of no use.
 func (p *planner) hostOf(kind copier.Kind, off int64) any {
 	h, ok := p.host.(hostRange)
-	if !ok || kind != copier.Data || p.kind != copier.Data {
+	if !ok && kind == copier.Data { // one piece that cannot be copied ends it for all that follow
+		p.unhosted = true
+	}
+	if !ok || p.unhosted || kind != copier.Data || p.kind != copier.Data {
 		return nil
 	}
 	h.off += off - p.hostAt
@@ -96,7 +100,7 @@ func (p *planner) status(ctx context.Context, off, n int64, behind bool) (int64,
 		l, err := part.node.StatusAbove(ctx, base, at, n)
 		if err == nil {
 			s, n = l.State, alignUp(l.Len, sectorSize)
-			p.host, p.hostAt = p.place(l.Extent), off
+			p.host, p.hostAt = p.place(part.node, l), off
 			break
 		}
 		if ctx.Err() != nil || !p.Salvage {

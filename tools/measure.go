@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"syscall"
 
+	"platter/chain"
 	"platter/formats"
 	"platter/formats/option"
 	"platter/formats/qerr"
@@ -34,6 +35,7 @@ func (e *OptionsError) Unwrap() error { return e.Err }
 // Measure computes how large the file of a new image would be.
 func Measure(ctx context.Context, env *Env, o MeasureOptions) (m formats.Measurement, err error) {
 	a := formats.MeasureArgs{Size: o.Size, Env: env.Env}
+	var image *chain.Node // what a snapshot belongs to
 	if o.Source != nil {
 		n, err := o.Source.Open(ctx, env, 0)
 		if err != nil {
@@ -46,7 +48,7 @@ func Measure(ctx context.Context, env *Env, o MeasureOptions) (m formats.Measure
 				return m, qerr.Prepend(err, "Failed to load snapshot: ")
 			}
 			defer closing(view, &err)
-			n = view
+			image, n = n, view
 		}
 		a.Source, a.Size = n, n.Size()
 	}
@@ -72,5 +74,11 @@ func Measure(ctx context.Context, env *Env, o MeasureOptions) (m formats.Measure
 	if drv.Measure == nil {
 		return m, qerr.New(syscall.ENOTSUP, "Block driver '%s' does not support size measurement", drv.Name)
 	}
-	return drv.Measure(ctx, a)
+	if m, err = drv.Measure(ctx, a); err != nil || image == nil {
+		return m, err
+	}
+	a.Source = image // bitmaps are the image's, not a snapshot's
+	whole, err := drv.Measure(ctx, a)
+	m.Bitmaps = whole.Bitmaps
+	return m, err
 }

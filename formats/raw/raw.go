@@ -12,7 +12,7 @@ import (
 // Driver is the raw format.
 func Driver() *formats.Driver {
 	return &formats.Driver{
-		Name: "raw", Kind: formats.Format, RawCreate: true,
+		Name: "raw", Kind: formats.Format, RawCreate: true, CopyRange: true,
 		OpenOpts: option.Schema{
 			{Name: "offset", Type: option.Size, Help: "offset in the disk where the image starts"},
 			{Name: "size", Type: option.Size, Help: "virtual disk size"},
