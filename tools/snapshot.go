@@ -122,7 +122,10 @@ func applySnapshot(ctx context.Context, n *chain.Node, name string) error {
 			return qerr.New(syscall.EBUSY, "Device has active dirty bitmaps")
 		}
 	}
-	return keeper.Exclusive(func() error { return s.ApplySnapshot(ctx, name) })
+	if err := keeper.Exclusive(func() error { return s.ApplySnapshot(ctx, name) }); err != nil {
+		return qerr.Errno(qerr.Of(err), "Failed to load snapshot")
+	}
+	return nil
 }
 
 // deleteSnapshot removes the first snapshot of that name; IDs do not count here.
