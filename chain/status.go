@@ -48,7 +48,7 @@ func (n *Node) status(ctx context.Context, off, length int64, holes bool) (forma
 			return e, err
 		}
 	}
-	e.State &^= formats.Raw | formats.Recurse
+	e.State &^= formats.Raw | formats.Recurse | formats.Unplaced
 	if off+e.Len == size {
 		e.State |= formats.EOF
 	}
@@ -71,7 +71,7 @@ func (n *Node) ownStatus(ctx context.Context, off, length int64) (formats.Extent
 	}
 	e, err := n.img.Status(ctx, off, min(length, own-off))
 	if n.drv.Kind == formats.Protocol {
-		if err == nil && e.Where == nil {
+		if err == nil && e.Where == nil && !e.State.Has(formats.Unplaced) {
 			e.Where, e.Offset = n, off
 		}
 		return e, err

@@ -14,6 +14,8 @@ const (
 	Recurse
 	// Compressed: the data is stored compressed.
 	Compressed
+	// Unplaced: the bytes of a protocol are made up, and have no offset that could be told.
+	Unplaced
 	// Allocated is set by the graph: this layer, not the backing file, decides what the range reads as.
 	Allocated
 	// EOF is set by the graph: the range ends at the end of the image.

@@ -8,6 +8,7 @@ import (
 	"platter/formats/luks"
 	"platter/formats/protocol/file"
 	"platter/formats/protocol/null"
+	"platter/formats/protocol/vvfat"
 	"platter/formats/qcow2"
 	"platter/formats/raw"
 	"platter/formats/vdi"
@@ -25,6 +26,7 @@ func Registry() *formats.Registry {
 		qcow2.Driver(),
 		file.Driver(),
 		file.DeviceDriver(),
+		vvfat.Driver(),
 	}
 	return formats.NewRegistry(append(drivers, null.Drivers()...)...)
 }
