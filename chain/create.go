@@ -34,7 +34,8 @@ func CreateSchema(env *Env, drv *formats.Driver, filename string) (option.Schema
 	return option.Merge(drv.CreateOpts, proto.CreateOpts), nil
 }
 
-// Create makes a new image, and removes what it made if that fails. The text of errors is QEMU's, without the
+// Create makes a new image, and removes what it made if that fails and the format wants it (scripts see whether a file
+// is there). The text of errors is QEMU's, without the
 // "NAME: " that the verbs put before them.
 func Create(ctx context.Context, env *Env, r CreateRequest) error {
 	a := formats.CreateArgs{Name: r.Filename, Size: r.Size, Options: r.Options, Env: env.Env}
@@ -57,7 +58,7 @@ func Create(ctx context.Context, env *Env, r CreateRequest) error {
 	if e := m.close(); err == nil {
 		err = e
 	}
-	if err != nil {
+	if err != nil && r.Driver.RemovesFailed {
 		m.remove(context.WithoutCancel(ctx))
 	}
 	return err

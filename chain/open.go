@@ -244,6 +244,9 @@ func (o *opener) openImage(ctx context.Context, n *Node, p place) error {
 			n.given.Delete(k)
 		}
 	}
+	if drv.Kind != formats.Protocol && n.File() == nil {
+		return qerr.New(syscall.EINVAL, "A block device must be specified for \"file\"")
+	}
 	a := formats.OpenArgs{Name: p.filename, Options: v, Flags: n.flags, Env: o.env.Env}
 	if f := n.File(); f != nil {
 		a.File = f

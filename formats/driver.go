@@ -34,6 +34,9 @@ type Driver struct {
 	// RawCreate marks a format whose image is the protocol's file itself (raw): create passes the options on.
 	RawCreate bool
 
+	// RemovesFailed: a create that fails removes the files that it made, as QEMU's driver does; others leave them empty.
+	RemovesFailed bool
+
 	OpenOpts   option.Schema // runtime options (json:, --image-opts) without the common ones and without children
 	CreateOpts option.Schema // -o of create; nil: images cannot be created
 	// CreateTakes are options of create that the protocol declares and this format carries out itself: they are not
@@ -137,7 +140,7 @@ type CreateArgs struct {
 	Name     string          // the file name given, for deriving further names and for messages
 	File     File            // nil for protocols and in CreateNeeds
 	Children map[string]File // what CreateNeeds asked for
-	Size     int64           // virtual size in bytes; formats get it rounded up to 512
+	Size     int64           // virtual size in bytes as given, not negative; rounding it up is the format's business
 	Options  *option.Values  // by CreateOpts; size included
 	Env      *Env
 	// HasDriver says whether there is a driver of that name: a format that is stored in an image must exist.

@@ -12,6 +12,7 @@ import (
 	"platter/formats/qcow2"
 	"platter/formats/raw"
 	"platter/formats/vdi"
+	"platter/formats/vpc"
 )
 
 // Registry is a registry of every driver, in the order in which probing asks them.
@@ -19,6 +20,7 @@ func Registry() *formats.Registry {
 	drivers := []*formats.Driver{
 		raw.Driver(),
 		vdi.Driver(),
+		vpc.Driver(),
 		bochs.Driver(),
 		cloop.Driver(),
 		dmg.Driver(),

@@ -31,7 +31,7 @@ var amendOpts = option.Schema{
 // Driver is the luks format.
 func Driver() *formats.Driver {
 	return &formats.Driver{
-		Name: "luks", Kind: formats.Format,
+		Name: "luks", Kind: formats.Format, RemovesFailed: true,
 		OpenOpts: option.Schema{
 			{Name: "key-secret", Type: option.String, Help: "ID of the secret that provides the keyslot passphrase"},
 		},

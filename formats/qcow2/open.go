@@ -14,7 +14,7 @@ import (
 // Driver is the qcow2 format.
 func Driver() *formats.Driver {
 	return &formats.Driver{
-		Name: "qcow2", Kind: formats.Format, Backing: true, Compresses: true, CopyRange: true,
+		Name: "qcow2", Kind: formats.Format, RemovesFailed: true, Backing: true, Compresses: true, CopyRange: true,
 		OpenOpts:    openSchema(),
 		StrongOpts:  []string{"encrypt.key-secret"},
 		CreateOpts:  createSchema(),

@@ -18,7 +18,7 @@ func (d *image) Check(ctx context.Context, fix formats.FixMode, env *formats.Env
 	defer d.mu.Unlock()
 	seen := make([]uint64, (d.head.blocks+63)/64)
 	var count uint32
-	err := d.table.each(ctx, func(b, e uint32) {
+	err := d.table.Each(ctx, func(b, e uint32) {
 		if e >= discarded {
 			return
 		}

@@ -6,6 +6,7 @@ import (
 	"syscall"
 
 	"platter/formats"
+	"platter/formats/internal/blockmap"
 	"platter/formats/option"
 	"platter/formats/qerr"
 )
@@ -41,7 +42,7 @@ func open(ctx context.Context, a formats.OpenArgs) (formats.Image, error) {
 	d := &image{file: a.File, head: h, static: h.imageType == typeStatic, allocated: h.allocated,
 		pending: map[uint32]bool{}}
 	d.free.L = &d.mu
-	d.table = blockMap{file: a.File, off: int64(h.offsetMap), blocks: h.blocks, pages: map[uint32]*page{}}
+	d.table = blockmap.New(a.File, int64(h.offsetMap), h.blocks, binary.LittleEndian)
 	if a.Flags.Has(formats.ReadWrite) {
 		if err := d.mend(ctx); err != nil {
 			return nil, err
@@ -54,7 +55,7 @@ func open(ctx context.Context, a formats.OpenArgs) (formats.Image, error) {
 // name at the end may be.
 func (d *image) mend(ctx context.Context) error {
 	var used, count uint32
-	err := d.table.each(ctx, func(_, e uint32) {
+	err := d.table.Each(ctx, func(_, e uint32) {
 		if e < discarded {
 			count++
 			used = max(used, e+1)
@@ -72,10 +73,11 @@ func (d *image) mend(ctx context.Context) error {
 
 // create lays out header and map, and all blocks of a static image.
 func create(ctx context.Context, a formats.CreateArgs) error {
-	if a.Size > maxSize {
-		return qerr.New(syscall.ENOTSUP, "Unsupported VDI image size (size is 0x%x, max supported is 0x%x)", a.Size, uint64(maxSize))
+	size := (uint64(a.Size) + sectorSize - 1) / sectorSize * sectorSize
+	if size > maxSize {
+		return qerr.New(syscall.ENOTSUP, "Unsupported VDI image size (size is 0x%x, max supported is 0x%x)", size, uint64(maxSize))
 	}
-	h := newHeader(a.Size, a.Options.Bool("static", false))
+	h := newHeader(int64(size), a.Options.Bool("static", false))
 	if err := a.File.WriteAt(ctx, h.raw[:], 0, 0); err != nil {
 		return qerr.New(qerr.Of(err), "Error writing header")
 	}

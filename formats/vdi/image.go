@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"platter/formats"
+	"platter/formats/internal/blockmap"
 	"platter/formats/qobj"
 )
 
@@ -16,7 +17,7 @@ type image struct {
 
 	mu        sync.Mutex
 	free      sync.Cond // pending changed
-	table     blockMap
+	table     *blockmap.Map
 	allocated uint32          // blocks handed out: the next to allocate
 	headDirty bool            // allocated is not in the file yet
 	pending   map[uint32]bool // blocks being allocated
@@ -31,7 +32,7 @@ func (d *image) Limits() formats.Limits {
 
 // where gives the offset in the file of block b; ok is false if it has none.
 func (d *image) where(ctx context.Context, b uint32) (off int64, ok bool, err error) {
-	e, err := d.table.get(ctx, b)
+	e, err := d.table.Get(ctx, b)
 	if err != nil || e >= discarded {
 		return 0, false, err
 	}

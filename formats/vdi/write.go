@@ -70,7 +70,7 @@ func (d *image) allocate(ctx context.Context, p []byte, off int64) error {
 		return err
 	}
 	d.headDirty = true
-	return d.table.set(context.WithoutCancel(ctx), b, at)
+	return d.table.Set(context.WithoutCancel(ctx), b, at)
 }
 
 // writeBlock writes a whole block at host that holds p at inside and zeroes elsewhere.
@@ -95,7 +95,7 @@ func (d *image) flush(ctx context.Context) error {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if !d.headDirty && d.table.dirty == 0 {
+	if !d.headDirty && !d.table.Dirty() {
 		return nil
 	}
 	if d.headDirty {
@@ -108,7 +108,7 @@ func (d *image) flush(ctx context.Context) error {
 		}
 		d.headDirty = false
 	}
-	if err := d.table.write(ctx); err != nil {
+	if err := d.table.Write(ctx); err != nil {
 		return err
 	}
 	return d.file.Flush(ctx)

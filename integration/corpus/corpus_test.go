@@ -17,7 +17,6 @@ import (
 var pending = map[string]bool{
 	"qed":              true,
 	"vmdk":             true,
-	"vpc":              true,
 	"vhdx":             true,
 	"dmg":              true,
 	"luks2":            true,

@@ -13,14 +13,11 @@ type pendingGroup struct{ pattern, why string }
 // writes a format with a line "*/FORMAT" above waits for that and needs none here.
 var pendingLines = []struct{ group, lines, why string }{
 	{"info/*", `'json:\{\}'`, "the message for an empty object"},
-	{"info/*", `'json:\{"driver":"\w+"\}'|--image-opts driver=\w+( |$)`, "a format without a file"},
 	{"map/*", `(stub|junk)\.`, "files that end within a sector"},
 	{"snapshot/raw", `-a one`, "the message of a format without snapshots"},
 	{"convert/*", `-c .*-O qcow2`, "compressed clusters are not written yet"},
 	{"measure/*", `-O qcow2`, "qcow2 does not measure yet"},
-	{"create/vdi", `E out|E'|'(9223\d+|1|511|513|1000|4095|65535|65537|16777217|1[bB.]|010|0\.3k|1P)'|size=1000`,
-		"sizes that stock rounds to sectors"},
-	{"convert/vdi", `-C -O raw disk`, "what copying by offset leaves allocated"},
+	{"convert/v*", `-C -O raw disk`, "what copying by offset leaves allocated"},
 }
 
 // pending is what platter does not do yet. Who lands a verb or a format removes its line, and, where a part is still
@@ -35,7 +32,6 @@ var pending = []pendingGroup{
 	{"measure/usage", "being gone through"},
 	{"rebase/usage", "being gone through"},
 	{"*/vmdk", "format"},
-	{"*/vpc", "format"},
 	{"*/vhdx", "format"},
 	{"*/parallels", "format"},
 	{"*/qed", "format"},

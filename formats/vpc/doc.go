@@ -1,0 +1,31 @@
+// Package vpc is the Virtual Hard Disk format (VHD) of Virtual PC and Hyper-V: fixed, dynamic and differencing images.
+//
+//	fixed:    disk's bytes | footer
+//	dynamic:  footer's copy | dynamic header | block allocation table | blocks … | footer
+//	a block:  sector bitmap in whole sectors, highest bit first | data, 2 MiB as a rule
+//
+// All numbers are big-endian. A table entry is the sector at which a block begins, 0xffffffff if there is none. The
+// layout is that of libyal/libvhdi's "Virtual Hard Disk (VHD) image format"; what is valid, and how the disk's size is
+// derived from geometry or footer, is what qemu-img 10.0.2 does.
+//
+// In a dynamic image a block is whole: its bitmap is written as all ones and never read. In a differencing image the
+// bitmap tells, sector by sector, what is in the image and what in the parent. QEMU does not know differencing images
+// and shows zeroes in place of the parent's content; here the parent is found by the relative path that the image
+// keeps, and its identifier must be the one that the image names.
+//
+// # Order of writes
+//
+// A new block goes to the end of the file, over the old footer, and is zeroed where the file was not new there. A flush
+// writes the footer behind the last block and forces all that to storage before the table names the blocks; until then
+// the footer's copy at the beginning keeps the image readable. A bit of a bitmap is written after the data it stands
+// for. Since no block is ever moved or given up, a crash can only waste the space of blocks that the table does not
+// name, and opening the image finds that space free again.
+//
+// # Locks
+//
+// mu guards the table, the end of the blocks and what is being allocated; no data is moved under it.
+//
+// # Not supported
+//
+// Resize, check and creation of differencing images.
+package vpc
