@@ -50,7 +50,7 @@ func Create(ctx context.Context, env *Env, r CreateRequest) error {
 		return createProtocol(ctx, env, proto, r.Filename, r.Size, r.Options)
 	}
 	if a.Size <= math.MaxInt64-sectorSize {
-		a.Size = roundUp(a.Size, sectorSize)
+		a.Size = int64((uint64(a.Size) + sectorSize - 1) &^ (sectorSize - 1))
 	}
 	a.HasDriver = func(name string) bool { return env.Registry.Find(name) != nil }
 	m := maker{env: env, driver: r.Driver}

@@ -140,7 +140,7 @@ type CreateArgs struct {
 	Name     string          // the file name given, for deriving further names and for messages
 	File     File            // nil for protocols and in CreateNeeds
 	Children map[string]File // what CreateNeeds asked for
-	Size     int64           // virtual size in bytes as given, not negative; rounding it up is the format's business
+	Size     int64           // virtual size in bytes, rounded up to 512 for formats; 2^63, which a user can give, is negative
 	Options  *option.Values  // by CreateOpts; size included
 	Env      *Env
 	// HasDriver says whether there is a driver of that name: a format that is stored in an image must exist.
