@@ -12,6 +12,7 @@ import (
 	"platter/formats/qcow2"
 	"platter/formats/raw"
 	"platter/formats/vdi"
+	"platter/formats/vmdk"
 	"platter/formats/vpc"
 )
 
@@ -20,6 +21,7 @@ func Registry() *formats.Registry {
 	drivers := []*formats.Driver{
 		raw.Driver(),
 		vdi.Driver(),
+		vmdk.Driver(),
 		vpc.Driver(),
 		bochs.Driver(),
 		cloop.Driver(),
