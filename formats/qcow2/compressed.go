@@ -7,7 +7,6 @@ import (
 	"syscall"
 
 	"platter/formats/codec"
-	"platter/formats/qerr"
 )
 
 // decodedClusters keeps the clusters that were decompressed last, by their descriptors: what a descriptor refers to does
@@ -97,7 +96,7 @@ func (i *image) decompress(d *decoder, dst, raw []byte) error {
 		err = d.inflate.Fill(dst, raw)
 	}
 	if err != nil {
-		return qerr.New(syscall.EIO, "%v", err)
+		return syscall.EIO // QEMU has no words for it
 	}
 	return nil
 }

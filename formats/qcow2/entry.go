@@ -63,11 +63,8 @@ func (i *image) clusterKind(entry uint64) kind {
 // subKind classifies subcluster sc of an extended entry.
 func (i *image) subKind(entry, bitmap uint64, sc int) kind {
 	k := i.clusterKind(entry)
-	if k == compressed {
-		if bitmap != 0 {
-			return invalid
-		}
-		return compressed
+	if k == compressed { // the bitmap must be 0 there, but QEMU does not look
+		return k
 	}
 	alloc, zero := bitmap>>sc&1 != 0, bitmap>>(sc+32)&1 != 0
 	switch {

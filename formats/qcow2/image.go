@@ -113,24 +113,23 @@ func (i *image) usable() error {
 	return nil
 }
 
-// signalCorruption reports damage. Fatal damage sets the corrupt bit in the file and makes the image unusable. The
-// error to return is EIO.
+// signalCorruption reports damage. Fatal damage sets the corrupt bit in the file and makes the image unusable. It
+// returns EIO, without words: they have been said.
 func (i *image) signalCorruption(fatal bool, format string, a ...any) error {
 	fatal = fatal && i.writable()
-	// C's %#x gives no prefix to 0.
-	err := qerr.New(syscall.EIO, "%s", strings.ReplaceAll(fmt.Sprintf(format, a...), "0x0", "0"))
 	if i.corruptWarned.Swap(true) && (!fatal || i.corrupt.Load()) {
-		return err
+		return syscall.EIO
 	}
+	what := strings.ReplaceAll(fmt.Sprintf(format, a...), "0x0", "0") // C's %#x gives no prefix to 0
 	if !fatal {
-		i.env.Report("qcow2: Image is corrupt: %s; further non-fatal corruption events will be suppressed", err)
-		return err
+		i.env.Report("qcow2: Image is corrupt: %s; further non-fatal corruption events will be suppressed", what)
+		return syscall.EIO
 	}
-	i.env.Report("qcow2: Marking image as corrupt: %s; further corruption events will be suppressed", err)
+	i.env.Report("qcow2: Marking image as corrupt: %s; further corruption events will be suppressed", what)
 	if !i.corrupt.Swap(true) && i.hdr.version >= 3 {
 		// Nothing is written after this, so the header in memory may stay as it is. That it cannot be written changes
 		// nothing either.
 		_ = i.writeIncompat(context.Background(), i.hdr.incompat|incompatCorrupt)
 	}
-	return err
+	return syscall.EIO
 }

@@ -165,11 +165,7 @@ func (i *image) validate(e extent, g guestOff, table int64) error {
 		return i.signalCorruption(true, "Compressed cluster entry found in image with external data file (L2 offset: %#x, "+
 			"L2 index: %#x)", table, idx)
 	case e.kind.hasHost() && i.inCluster(int64(e.host)) != i.inCluster(int64(g)):
-		what := "Cluster allocation offset"
-		if e.kind == zeroAlloc {
-			what = "Preallocated zero cluster offset"
-		}
-		return i.signalCorruption(true, "%s %#x unaligned (L2 offset: %#x, L2 index: %#x)", what,
+		return i.signalCorruption(true, "Cluster allocation offset %#x unaligned (L2 offset: %#x, L2 index: %#x)",
 			i.startOf(e, g), table, idx)
 	case e.kind.hasHost() && i.external() && int64(e.host) != int64(g):
 		return i.signalCorruption(true, "External data file host cluster offset %#x does not match guest cluster offset: %#x, "+

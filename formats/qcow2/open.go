@@ -50,7 +50,8 @@ func needs(ctx context.Context, a formats.OpenArgs) ([]formats.Need, error) {
 	if err := h.readExtensions(ctx, a.File, quiet); err != nil {
 		return nil, nil
 	}
-	return []formats.Need{{Role: "data-file", Name: h.ext.dataFile, Literal: true}}, nil
+	// Without a name, only runtime options can say which file it is.
+	return []formats.Need{{Role: "data-file", Name: h.ext.dataFile, Literal: true, Optional: h.ext.dataFile == ""}}, nil
 }
 
 func open(ctx context.Context, a formats.OpenArgs) (formats.Image, error) {
@@ -86,6 +87,9 @@ func open(ctx context.Context, a formats.OpenArgs) (formats.Image, error) {
 	}
 	if err := h.readBackingName(ctx, a.File); err != nil {
 		return nil, err
+	}
+	if h.size > 1<<63-1 {
+		return nil, qerr.Errno(syscall.EFBIG, "Could not refresh total sector count")
 	}
 	return i, i.finishOpen(ctx)
 }
@@ -166,10 +170,7 @@ func (i *image) checkHeader(ctx context.Context) error {
 func (i *image) loadL1(ctx context.Context) error {
 	h := i.hdr
 	perTable := i.clusterBits + i.l2Bits
-	need := h.size >> perTable
-	if h.size&(1<<perTable-1) != 0 {
-		need++
-	}
+	need := (h.size + 1<<perTable - 1) >> perTable // where this wraps around, the size is refused later, as in QEMU
 	if need > 1<<31-1 {
 		return qerr.New(syscall.EFBIG, "Image is too big")
 	}
