@@ -132,6 +132,7 @@ func (i *image) addRefcount(ctx context.Context, c uint64, delta int64, why caus
 func (i *image) clusterFreed(ctx context.Context, c uint64, why cause) {
 	i.nextFree = min(i.nextFree, c)
 	off := int64(c) << i.clusterBits
+	i.virgin = max(i.virgin, hostOff(off+i.clusterSize)) // whatever was there may have been written
 	for at := off; at < off+i.clusterSize; at += i.l2.TableSize() {
 		i.l2.Drop(at)
 	}

@@ -193,6 +193,7 @@ func (c *treeCount) free(first, n uint64) {
 	c.nextFree = min(c.nextFree, first)
 	off := hostOff(first << c.clusterBits)
 	end := off + hostOff(n<<c.clusterBits)
+	c.virgin = max(c.virgin, end)
 	if c.nextFreeByte >= off && c.nextFreeByte < end {
 		c.nextFreeByte = 0
 	}
