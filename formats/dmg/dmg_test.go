@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -290,4 +291,46 @@ func FuzzOpen(f *testing.F) {
 		d.ReadAt(context.Background(), make([]byte, 64<<10), 0)
 		d.ReadAt(context.Background(), make([]byte, sectorSize), d.Size()-sectorSize)
 	})
+}
+
+// counting counts the requests that reach the file.
+type counting struct {
+	formats.File
+	reads atomic.Int64
+}
+
+func (c *counting) ReadAt(ctx context.Context, p []byte, off int64) error {
+	c.reads.Add(1)
+	return c.File.ReadAt(ctx, p, off)
+}
+
+// Reading on, in pieces of whatever length, decompresses each chunk once.
+func TestReadingOnDecompressesOnce(t *testing.T) {
+	const chunks, each = 40, 64
+	var list []stored
+	var want []byte
+	for i := range chunks {
+		p := sectors(byte(i+1), each)
+		want = append(want, p...)
+		list = append(list, stored{kindZlib, uint64(i * each), each, deflated(p)})
+	}
+	for _, step := range []int64{sectorSize, 7 * sectorSize, 100 * sectorSize, 1000 * sectorSize} {
+		f := &counting{File: mem.NewFile(build(chunks*each, list...))}
+		d, err := open(context.Background(), formats.OpenArgs{File: f, Env: memEnv(new([]string))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.reads.Store(0)
+		var got []byte
+		for off := int64(0); off < d.Size(); off += step {
+			p := make([]byte, min(step, d.Size()-off))
+			if err := d.ReadAt(context.Background(), p, off); err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, p...)
+		}
+		if n := f.reads.Load(); n != chunks || !bytes.Equal(got, want) {
+			t.Errorf("in steps of %d: %d reads for %d chunks", step, n, chunks)
+		}
+	}
 }

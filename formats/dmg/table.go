@@ -59,9 +59,15 @@ type loader struct {
 	warn   sync.Once
 }
 
-// invalid is QEMU's message, which tells no reason, with the reason as a hint.
+// stockProgram is the name under which nothing is printed that stock does not print.
+const stockProgram = "qemu-img"
+
+// invalid is QEMU's message, which tells no reason. The reason follows as a hint, unless the program stands in for stock.
 func (l *loader) invalid(format string, a ...any) error {
 	err := qerr.Errno(syscall.EINVAL, "Could not open '%s'", l.name)
+	if l.env.Program == stockProgram {
+		return err
+	}
 	return qerr.WithHint(err, "dmg: "+fmt.Sprintf(format, a...)+"\n")
 }
 

@@ -17,8 +17,6 @@ import (
 var pending = map[string]bool{
 	"qed":              true,
 	"vhdx":             true,
-	"dmg":              true,
-	"luks2":            true,
 	"parallels":        true,
 	"parallels-bundle": true,
 }

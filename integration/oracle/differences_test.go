@@ -13,7 +13,9 @@ type explained struct {
 }
 
 // differences lists them. A row of which no case differs any more, or that matches nothing in a full run, fails the test.
-var differences = []explained{}
+var differences = []explained{
+	{`create/luks`, `detached-header=(on|off)`, "stock knows the option detached-header and then fails on every use of it; here it works"},
+}
 
 func explainedBy(g group, c testCase) (int, bool) {
 	for i, d := range differences {

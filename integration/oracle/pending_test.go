@@ -36,7 +36,6 @@ var pending = []pendingGroup{
 	{"*/parallels", "format"},
 	{"*/qed", "format"},
 	{"*/qcow", "format"},
-	{"*/luks", "format"},
 }
 
 func isPending(name string) (string, bool) {

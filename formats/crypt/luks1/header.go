@@ -132,8 +132,9 @@ func (h *header) checkSlot(i int, detached bool) error {
 		return invalid("Keyslot %d is overlapping with the encrypted payload", i)
 	}
 	for j := i + 1; j < Slots; j++ {
+		// The other slot's own number of stripes is not checked yet, and not relied upon.
 		o := &h.Slots[j]
-		if uint64(o.Start) < end && uint64(s.Start) < uint64(o.Start)+materialSectors(h.KeyLen, o.Stripes) {
+		if uint64(o.Start) < end && uint64(s.Start) < uint64(o.Start)+materialSectors(h.KeyLen, stripes) {
 			return invalid("Keyslots %d and %d are overlapping in the header", i, j)
 		}
 	}

@@ -160,6 +160,7 @@ func TestStockRefusesAlike(t *testing.T) {
 		func(h *header) { h.Slots[7].Start = 5000 },
 		func(h *header) { h.Slots[1].Start = h.Slots[2].Start + 503 },
 		func(h *header) { h.Slots[4].Start = h.Slots[2].Start - 503 },
+		func(h *header) { h.Slots[6] = slot{State: h.Slots[6].State} },
 		func(h *header) { set(h.CipherMode[:], "cbc") },
 		func(h *header) { set(h.CipherMode[:], "cbc-essiv:tiger") },
 		func(h *header) { set(h.CipherMode[:], "cbc-essiv"); h.KeyLen = 32 },
