@@ -13,23 +13,26 @@ type pendingGroup struct{ pattern, why string }
 // writes a format with a line "*/FORMAT" above waits for that and needs none here.
 var pendingLines = []struct{ group, lines, why string }{
 	{"info/*", `'json:\{\}'`, "the message for an empty object"},
-	{"map/*", `(stub|junk)\.`, "files that end within a sector"},
+	{"convert/*", `--bi`, "bitmaps are not stored yet"},
+	{"measure/qcow2", `^\[?bitmap`, "bitmaps are not stored yet"},
 	{"snapshot/raw", `-a one`, "the message of a format without snapshots"},
-	{"convert/*", `-c .*-O qcow2`, "compressed clusters are not written yet"},
-	{"measure/*", `-O qcow2`, "qcow2 does not measure yet"},
-	{"convert/v*", `-C -O raw disk`, "what copying by offset leaves allocated"},
 }
 
 // pending is what platter does not do yet. Who lands a verb or a format removes its line, and, where a part is still
 // missing, adds the narrower lines for it. PLATTER_TEST_PENDING=1 runs these groups nevertheless.
 var pending = []pendingGroup{
-	{"*/qcow2", "being gone through"},
+	{"amend/qcow2", "being gone through"},
+	{"bitmap/qcow2", "being gone through"},
+	{"check/qcow2", "being gone through"},
+	{"commit/qcow2", "being gone through"},
+	{"create/qcow2", "being gone through"},
+	{"info/qcow2", "being gone through"},
+	{"rebase/qcow2", "being gone through"},
+	{"resize/qcow2", "being gone through"},
+	{"snapshot/qcow2", "being gone through"},
 	{"amend/usage", "being gone through"},
-	{"bench/usage", "being gone through"},
 	{"bitmap/usage", "being gone through"},
-	{"convert/usage", "being gone through"},
 	{"create/usage", "being gone through"},
-	{"measure/usage", "being gone through"},
 	{"rebase/usage", "being gone through"},
 	{"*/vmdk", "format"},
 	{"*/vhdx", "format"},
