@@ -118,17 +118,19 @@ type maker struct {
 }
 
 func (m *maker) make(ctx context.Context, proto *formats.Driver, a formats.CreateArgs) error {
+	// Asked first: options that make no image must not cost the file that is there.
+	var needs []formats.Need
+	if m.driver.CreateNeeds != nil {
+		var err error
+		if needs, err = m.driver.CreateNeeds(a); err != nil {
+			return err
+		}
+	}
 	file, err := m.create(ctx, proto, a.Name, 0, a.Options)
 	if err != nil {
 		return err
 	}
 	a.File, a.Children = file, map[string]formats.File{}
-	var needs []formats.Need
-	if m.driver.CreateNeeds != nil {
-		if needs, err = m.driver.CreateNeeds(a); err != nil {
-			return err
-		}
-	}
 	for _, need := range needs {
 		node, err := m.need(ctx, need)
 		if err != nil {

@@ -14,10 +14,13 @@ import (
 // Driver is the VMDK format.
 func Driver() *formats.Driver {
 	return &formats.Driver{
-		Name: "vmdk", Kind: formats.Format, Backing: true,
-		Probe: probe,
-		Needs: needs,
-		Open:  open,
+		Name: "vmdk", Kind: formats.Format, Backing: true, Compresses: true,
+		CreateOpts:  createOptions,
+		Probe:       probe,
+		Needs:       needs,
+		Open:        open,
+		CreateNeeds: createNeeds,
+		Create:      create,
 	}
 }
 
@@ -104,7 +107,7 @@ func open(ctx context.Context, a formats.OpenArgs) (formats.Image, error) {
 	d := &image{file: a.File, name: a.Name, env: a.Env, writable: a.Flags.Has(formats.ReadWrite), createType: l.kind,
 		pending: map[place]bool{}, decoded: chunkcache.New(decodedBytes)}
 	d.free.L = &d.mu
-	d.tables.all = map[tableKey]*table{}
+	d.tables.all, d.tables.changed = map[tableKey]*table{}, map[tableKey]*table{}
 	head := make([]byte, 4)
 	if err := a.File.ReadAt(ctx, head, 0); err != nil {
 		return nil, err

@@ -19,9 +19,10 @@ const (
 type table struct {
 	key    tableKey
 	raw    []byte
-	lo, hi int // changed bytes [lo, hi)
-	copyAt int64
-	busy   bool // what was changed is on its way to the file
+	lo, hi int   // changed bytes [lo, hi)
+	page   bool  // part of a directory
+	copyAt int64 // of a grain table's copy, in bytes; 0 for none
+	busy   bool  // what was changed is on its way to the file
 	place  *list.Element
 }
 
@@ -37,15 +38,20 @@ func (t *table) dirty() bool { return t.lo < t.hi }
 
 // tables keeps the tables of all extents; the image's mu guards it.
 type tables struct {
-	all   map[tableKey]*table
-	order list.List // front: used last
-	bytes int64
+	all     map[tableKey]*table
+	changed map[tableKey]*table
+	order   list.List // front: used last
+	bytes   int64
 }
 
 // page loads the part of a directory that holds entry number.
 func (c *tables) page(ctx context.Context, e *extent, directory, number int64) (*table, error) {
 	first := number / pageEntries * pageEntries
-	return c.load(ctx, e, directory+first*int64(e.width), min(pageEntries, e.directoryLen-first))
+	t, err := c.load(ctx, e, directory+first*int64(e.width), min(pageEntries, e.directoryLen-first))
+	if err == nil {
+		t.page = true
+	}
+	return t, err
 }
 
 // load gives the table of that many entries at off, read if it is not there.
@@ -78,4 +84,13 @@ func (c *tables) insert(t *table) {
 		delete(c.all, old.key)
 		c.bytes -= old.key.n
 	}
+}
+
+// mark says that the bytes [lo, hi) of a table must be written.
+func (c *tables) mark(t *table, lo, hi int) {
+	if t.dirty() {
+		lo, hi = min(t.lo, lo), max(t.hi, hi)
+	}
+	t.lo, t.hi = lo, hi
+	c.changed[t.key] = t
 }

@@ -3,8 +3,21 @@ package vmdk_test
 import (
 	"testing"
 
+	"platter/formats"
+	"platter/formats/formatstest"
+	"platter/formats/raw"
 	"platter/formats/vmdk"
 )
+
+func TestSuite(t *testing.T) {
+	for _, o := range []string{"", "zeroed_grain=on", "subformat=monolithicFlat", "subformat=twoGbMaxExtentSparse",
+		"subformat=twoGbMaxExtentFlat"} {
+		t.Run(o, func(t *testing.T) {
+			formatstest.Run(t, formatstest.Subject{
+				Drivers: []*formats.Driver{raw.Driver(), vmdk.Driver()}, Format: "vmdk", Options: o})
+		})
+	}
+}
 
 func TestProbe(t *testing.T) {
 	for text, want := range map[string]int{

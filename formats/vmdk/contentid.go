@@ -1,0 +1,67 @@
+package vmdk
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"syscall"
+
+	"platter/formats/qerr"
+)
+
+// newID draws a content ID of eight digits, so that renewing it does not move the text behind it.
+func newID() uint32 { return 1<<28 + rand.Uint32N(0xf0000000-1) }
+
+// renewID gives the disk another content ID, once after each open, before anything else is written: whoever has it as
+// its parent can tell that it has changed.
+func (d *image) renewID(ctx context.Context) error {
+	d.ids.Lock()
+	defer d.ids.Unlock()
+	if d.idRenewed {
+		return nil
+	}
+	text, err := d.text(ctx)
+	if err != nil {
+		return err
+	}
+	_, at, digits, ok := contentID(text, "CID")
+	if !ok {
+		return qerr.New(syscall.EINVAL, "'%s' has no content ID", d.name)
+	}
+	id := newID()
+	now := []byte(fmt.Sprintf("%s%08x%s", text[:at], id, text[at+digits:]))
+	if err := d.writeText(ctx, []byte(text), now); err != nil {
+		return err
+	}
+	if err := d.file.Flush(ctx); err != nil {
+		return err
+	}
+	d.cid, d.idRenewed = id, true
+	return nil
+}
+
+// writeText replaces the descriptor. A file of its own becomes as long as the space of an embedded one, as QEMU leaves
+// it; otherwise the sectors that differ are written.
+func (d *image) writeText(ctx context.Context, was, now []byte) error {
+	n := max(len(was), len(now))
+	if n <= descriptorArea {
+		n = descriptorArea
+	} else if d.textAt != 0 {
+		return qerr.New(syscall.ENOSPC, "The descriptor of '%s' has no room for a new content ID", d.name)
+	}
+	before, after := make([]byte, n), make([]byte, n)
+	copy(before, was)
+	copy(after, now)
+	lo, hi := 0, n
+	if d.textAt != 0 || n > descriptorArea {
+		for lo+sector < hi && bytes.Equal(before[lo:lo+sector], after[lo:lo+sector]) {
+			lo += sector
+		}
+		for hi > lo && before[hi-1] == after[hi-1] {
+			hi--
+		}
+		hi = min((hi+sector-1)/sector*sector, n)
+	}
+	return d.file.WriteAt(ctx, after[lo:hi], d.textAt+int64(lo), 0)
+}
