@@ -153,6 +153,14 @@ func (h *dataHandle) sync() error {
 	return h.f.img.flush()
 }
 
+// flush reports at close(2) what a flush in the background met. It does not flush by itself, as on other file systems.
+func (h *dataHandle) flush() error {
+	if err := h.f.img.late.Load(); err != nil && h.f.writable {
+		return *err
+	}
+	return nil
+}
+
 // seek walks the runs from off on until one is of the kind that is looked for.
 func (h *dataHandle) seek(cancel <-chan struct{}, off int64, data bool) (int64, error) {
 	size := h.size()

@@ -43,6 +43,7 @@ type image struct {
 	notifier *notifier
 	flusher  chan struct{}
 	stopped  chan struct{}
+	late     atomic.Pointer[error] // why a flush failed that nobody waited for
 	ending   sync.Once
 	ended    error
 }
@@ -178,6 +179,7 @@ func (img *image) flush() error {
 	if err := img.node.Flush(context.Background()); err != nil {
 		return img.failed("flush", 0, 0, err)
 	}
+	img.late.Store(nil)
 	img.stats.flushes.Add(1)
 	img.stats.flushed.Store(gen)
 	return nil
@@ -196,8 +198,11 @@ func (img *image) flushLater() {
 		case <-img.stopped:
 			return
 		}
-		if img.gen.Load() != img.stats.flushed.Load() {
-			img.flush()
+		if img.gen.Load() == img.stats.flushed.Load() {
+			continue
+		}
+		if err := img.flush(); err != nil {
+			img.late.Store(&err)
 		}
 	}
 }

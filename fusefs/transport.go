@@ -31,6 +31,8 @@ type transport struct {
 	done    atomic.Uint64 // requests answered
 	threads atomic.Int32
 	watched atomic.Bool
+	mu      sync.Mutex
+	over    bool // the mount is gone; no thread is added any more
 	running sync.WaitGroup
 	panics  func(any) fuse.Status
 }
@@ -78,6 +80,11 @@ func (x *transport) serve() {
 
 // add starts a thread.
 func (x *transport) add() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.over {
+		return
+	}
 	x.threads.Add(1)
 	x.running.Add(1)
 	go func() {
@@ -142,6 +149,9 @@ func (w *worker) loop() {
 		case err == syscall.EINTR, err == syscall.EAGAIN, err == syscall.ENOENT: // ENOENT: the request was given up
 			continue
 		default: // ENODEV: unmounted
+			w.mu.Lock()
+			w.over = true
+			w.mu.Unlock()
 			return
 		}
 		w.handle(n)
@@ -160,7 +170,7 @@ func (x *transport) watch() {
 	before := x.done.Load()
 	time.AfterFunc(stuckAfter, func() {
 		x.watched.Store(false)
-		if x.idle.Load() > 0 {
+		if x.idle.Load() > 0 || x.threads.Load() == 0 {
 			return
 		}
 		if x.done.Load() == before && x.threads.Load() < maxThreads {

@@ -25,7 +25,12 @@ func TestMain(m *testing.M) {
 	}
 	os.Chmod(dir, 0o755)
 	platter = filepath.Join(dir, "platter")
-	cmd := exec.Command("go", "build", "-o", platter, "platter/cmd/platter")
+	args := []string{"build", "-o", platter}
+	if os.Getenv("PLATTER_TEST_RACE") != "" { // the daemon under the race detector; its reports go to standard error
+		os.Setenv("CGO_ENABLED", "1")
+		args = append(args, "-race")
+	}
+	cmd := exec.Command("go", append(args, "platter/cmd/platter")...)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "building platter: %v\n%s", err, out)
 		os.Exit(1)

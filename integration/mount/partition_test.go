@@ -108,7 +108,7 @@ func TestWritersThroughBothFilesEnd(t *testing.T) {
 
 func TestPartitionsAsFiles(t *testing.T) {
 	need(t, "sfdisk", "mkfs.ext4", "fsck.ext4", "debugfs")
-	image, mnt, disk := mountRaw(t, 128<<20)
+	image, mnt, _ := mountRaw(t, 128<<20)
 	if b, _ := os.ReadFile(filepath.Join(mnt, "partitions", "table.json")); string(b) != "null\n" {
 		t.Errorf("table of an empty disk: %s", b)
 	}
@@ -132,7 +132,6 @@ func TestPartitionsAsFiles(t *testing.T) {
 	if err := os.Truncate(filepath.Join(mnt, "partitions", "p2.raw"), 1<<20); err == nil {
 		t.Error("a partition was resized")
 	}
-	_ = disk
 	unmount(t, mnt)
 	sh(t, `sfdisk -V "$I"; fsck.ext4 -fn "$I?offset=1048576"`, "I="+image)
 }
