@@ -129,11 +129,11 @@ func (o *opener) resolveNeed(n *Node, need formats.Need) (string, error) {
 // openBacking opens the backing file that the image states, or the one that runtime options give.
 func (o *opener) openBacking(ctx context.Context, n *Node, p place) error {
 	if n.flags.Has(formats.NoBacking) {
-		dropNullBacking(p.opts)
+		o.dropNullBacking(p.opts)
 		return nil
 	}
 	backed, _ := n.img.(formats.Backed)
-	if none, given := dropNullBacking(p.opts); given && none {
+	if none, given := o.dropNullBacking(p.opts); given && none {
 		n.override = backed != nil
 		return nil
 	}
@@ -164,8 +164,11 @@ func (o *opener) openBacking(ctx context.Context, n *Node, p place) error {
 }
 
 // dropNullBacking removes "backing": null (or an empty string), which means that no backing file is to be opened.
-func dropNullBacking(opts *qobj.Dict) (none, given bool) {
+func (o *opener) dropNullBacking(opts *qobj.Dict) (none, given bool) {
 	v, given := opts.Get("backing")
+	if v == "" {
+		o.env.Warn("Use of \"backing\": \"\" is deprecated; use \"backing\": null instead")
+	}
 	if none = v == nil || v == ""; given && none {
 		opts.Delete("backing")
 	}

@@ -102,11 +102,11 @@ func commitData(ctx context.Context, n, base *chain.Node, o CommitOptions) error
 			return err
 		}
 	}
-	limit, off, done := newLimiter(o.Rate), int64(0), int64(0)
+	limit, granule, off, done := newLimiter(o.Rate), commitGranule(ctx, base), int64(0), int64(0)
 	err := copier.Run(ctx, copier.Job{
 		Buffer: copyUnit, Ordered: true,
 		Next: func(ctx context.Context) (copier.Piece, error) {
-			p, err := nextToCommit(ctx, n, base, off, size)
+			p, err := nextToCommit(ctx, n, base, off, size, granule)
 			off += p.Len
 			return p, err
 		},
@@ -136,21 +136,56 @@ func commitData(ctx context.Context, n, base *chain.Node, o CommitOptions) error
 	return base.Flush(ctx)
 }
 
-// nextToCommit describes the run at off: what the layers above base hold there is to be written to base.
-func nextToCommit(ctx context.Context, n, base *chain.Node, off, size int64) (copier.Piece, error) {
+// commitGranule is the unit, in bytes, in which base is written: smaller pieces of a cluster are not worth a decision.
+func commitGranule(ctx context.Context, base *chain.Node) int64 {
+	const least, most = 4 << 10, 64 << 10
+	if info, err := NodeInfo(ctx, base); err == nil && info.ClusterSize > 0 {
+		return min(max(info.ClusterSize, least), most)
+	}
+	return most
+}
+
+// nextToCommit describes the run at off, which begins a granule: what the layers above base hold there is to be written
+// to base. A granule that is not of one kind is copied as a whole if they hold any of it.
+func nextToCommit(ctx context.Context, n, base *chain.Node, off, size, granule int64) (copier.Piece, error) {
 	p := copier.Piece{Off: off, Kind: copier.Leave}
 	if off >= size {
 		return p, io.EOF
 	}
 	l, err := n.StatusAbove(ctx, base, off, size-off)
-	switch p.Len = l.Len; {
-	case err != nil || l.Node == nil:
+	if err != nil {
+		return p, err
+	}
+	if p.Len = l.Len; off+l.Len < size {
+		p.Len -= l.Len % granule
+	}
+	switch {
+	case p.Len == 0:
+		p.Len = min(granule, size-off)
+		held, err := holdsAny(ctx, n, base, off, p.Len)
+		if held {
+			p.Kind = copier.Data
+		}
+		return p, err
+	case l.Node == nil:
 	case l.State.Has(formats.Zero):
 		p.Kind = copier.Zero
 	default:
-		p.Kind, p.Len = copier.Data, min(l.Len, copyUnit)
+		p.Kind, p.Len = copier.Data, min(p.Len, copyUnit)
 	}
-	return p, err
+	return p, nil
+}
+
+// holdsAny says whether n, or a layer between it and base, holds any part of a range.
+func holdsAny(ctx context.Context, n, base *chain.Node, off, length int64) (bool, error) {
+	for length > 0 {
+		l, err := n.AllocatedAbove(ctx, base, off, length)
+		if err != nil || l.Node != nil || l.Len == 0 {
+			return l.Node != nil, err
+		}
+		off, length = off+l.Len, length-l.Len
+	}
+	return false, nil
 }
 
 // findOverlay finds the layer from top downwards whose backing file goes by that name: as the image states it, as it is

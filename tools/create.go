@@ -131,6 +131,10 @@ func (p *CreatePlan) checkBacking(ctx context.Context, env *Env, o CreateOptions
 	if err != nil {
 		return err
 	}
+	if hasFormat && env.Registry.Find(format) == nil { // an empty name is not a request to probe
+		err := qerr.New(syscall.EINVAL, "Unknown driver '%s'", format)
+		return qerr.WithHint(err, "Could not open backing image.\n")
+	}
 	n, err := openShared(ctx, env, full, format)
 	if err != nil {
 		return qerr.WithHint(err, "Could not open backing image.\n")

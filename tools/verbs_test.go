@@ -260,3 +260,70 @@ func TestCommitWithAWriter(t *testing.T) {
 	}
 	b.must(n.Close())
 }
+
+// rebase makes top stand on base, or on nothing, and reports how it went.
+func (b *bench) rebase(o tools.RebaseOptions, base string) error {
+	format := "qcow2"
+	o.Source, o.Backing = tools.Source{Filename: b.path("top")}, &base
+	if base != "" {
+		o.BackingFormat = &format
+	}
+	return tools.Rebase(b.ctx, b.env, o)
+}
+
+func TestRebaseKeepsTheContent(t *testing.T) {
+	for _, base := range []string{"base", "other", "short", "long", ""} {
+		for _, compress := range []bool{false, true} {
+			b := layers(t)
+			b.create("other", "qcow2", "", 4<<20)
+			b.write("other", 1, 0, 1<<20)
+			b.write("other", 9, 3<<20, 1<<20)
+			b.create("short", "qcow2", "", 1<<20)
+			b.write("short", 2, 0, 1<<20)
+			b.create("long", "qcow2", "", 9<<20)
+			b.write("long", 5, 0, 9<<20)
+			want := b.content("top")
+			b.must(b.rebase(tools.RebaseOptions{Compress: compress}, base))
+			if !bytes.Equal(b.content("top"), want) {
+				t.Errorf("on %q, compress %v: the image reads otherwise", base, compress)
+			}
+			list, err := tools.Info(b.ctx, b.env, tools.InfoOptions{Source: tools.Source{Filename: b.path("top")}})
+			if err != nil || list[0].BackingFilename != base {
+				t.Errorf("on %q: info says %q, %v", base, list[0].BackingFilename, err)
+			}
+			r, err := tools.Check(b.ctx, b.env, tools.CheckOptions{Source: tools.Source{Filename: b.path("top")}})
+			if err != nil || r.Damage() != tools.Healthy {
+				t.Errorf("on %q: check: %+v, %v", base, r, err)
+			}
+		}
+	}
+}
+
+func TestUnsafeRebaseOnlyRenames(t *testing.T) {
+	b := layers(t)
+	before, err := os.ReadFile(b.path("top"))
+	b.must(err)
+	b.must(b.rebase(tools.RebaseOptions{Unsafe: true}, "nowhere"))
+	after, err := os.ReadFile(b.path("top"))
+	b.must(err)
+	if len(before) != len(after) || !bytes.Equal(before[65536:], after[65536:]) {
+		t.Error("more than the header changed")
+	}
+	if err := b.rebase(tools.RebaseOptions{}, "base"); err == nil || !strings.Contains(err.Error(), "Could not open backing file") {
+		t.Errorf("a safe rebase needs the old backing file: %v", err)
+	}
+}
+
+func TestCommitEmptiesTheImage(t *testing.T) {
+	b := layers(t)
+	b.must(tools.Commit(b.ctx, b.env, tools.CommitOptions{Source: tools.Source{Filename: b.path("top")}}))
+	n := b.open("top", "qcow2", 0)
+	e, err := n.IsAllocated(b.ctx, 0, n.Size())
+	if err != nil || e.Len != n.Size() || e.State.Has(formats.Allocated) {
+		t.Errorf("something is left: %+v, %v", e, err)
+	}
+	b.must(n.Close())
+	if st, err := os.Stat(b.path("top")); err != nil || st.Size() > 5*65536 {
+		t.Errorf("the file is still %d bytes long", st.Size())
+	}
+}
