@@ -12,6 +12,7 @@ import (
 	"platter/formats/qcow2"
 	"platter/formats/raw"
 	"platter/formats/vdi"
+	"platter/formats/vhdx"
 	"platter/formats/vmdk"
 	"platter/formats/vpc"
 )
@@ -23,6 +24,7 @@ func Registry() *formats.Registry {
 		vdi.Driver(),
 		vmdk.Driver(),
 		vpc.Driver(),
+		vhdx.Driver(),
 		bochs.Driver(),
 		cloop.Driver(),
 		dmg.Driver(),

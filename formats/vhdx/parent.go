@@ -1,0 +1,40 @@
+package vhdx
+
+import (
+	"syscall"
+
+	"platter/formats"
+	"platter/formats/qerr"
+)
+
+// BackingFile gives the parent that the locator names.
+func (d *image) BackingFile() (name, format string) {
+	if d.head.parent == nil {
+		return "", ""
+	}
+	return d.head.parent.name(), "vhdx"
+}
+
+// DataGUID is the GUID that changes whenever the disk's content may have (DataWriteGuid).
+func (d *image) DataGUID() [16]byte { return d.heads.now().dataGUID() }
+
+// SetBacking attaches the parent if its data is what this image was made on top of.
+func (d *image) SetBacking(f formats.File) error {
+	if f == nil {
+		d.parent = nil
+		return nil
+	}
+	if d.head.parent == nil {
+		return qerr.New(syscall.EINVAL, "VHDX image has no parent")
+	}
+	p, ok := formats.As[interface{ DataGUID() [16]byte }](f)
+	if !ok {
+		return qerr.New(syscall.EINVAL, "VHDX parent is no VHDX image")
+	}
+	if g := guid(p.DataGUID()); !d.head.parent.links(g) {
+		return qerr.New(syscall.EINVAL, "VHDX parent has been changed: its data GUID is %s, not %s", g,
+			d.head.parent.values["parent_linkage"])
+	}
+	d.parent = f
+	return nil
+}
