@@ -53,7 +53,7 @@ func plan(v *option.Values, size int64) (*layout, error) {
 	blockSize = min(blockSize, maxBlock)
 	refuse := func(format string, a ...any) error { return qerr.New(syscall.EINVAL, format, a...) }
 	switch {
-	case size > maxSize:
+	case uint64(size) > maxSize:
 		return nil, refuse("Image size too large; max of 64TB")
 	case logSize > math.MaxUint32:
 		return nil, refuse("Log size must be smaller than 4 GB")

@@ -35,7 +35,6 @@ var pending = []pendingGroup{
 	{"create/usage", "being gone through"},
 	{"rebase/usage", "being gone through"},
 	{"*/vmdk", "format"},
-	{"*/vhdx", "format"},
 	{"*/parallels", "format"},
 	{"*/qed", "format"},
 	{"*/qcow", "format"},
