@@ -2,7 +2,6 @@ package tools
 
 import (
 	"context"
-	"errors"
 	"math/bits"
 	"strconv"
 	"strings"
@@ -88,17 +87,7 @@ func creatable(env *Env, format, filename string) (*formats.Driver, option.Schem
 		return nil, nil, qerr.New(syscall.EINVAL, "Unknown file format '%s'", format)
 	}
 	schema, err := chain.CreateSchema(env, drv, filename)
-	if err != nil && !errors.Is(err, syscall.ENOTSUP) {
-		return nil, nil, err
-	}
-	if drv.CreateOpts == nil {
-		return nil, nil, qerr.New(syscall.ENOTSUP, "Format driver '%s' does not support image creation", drv.Name)
-	}
-	if err != nil {
-		name, _, _ := strings.Cut(filename, ":")
-		return nil, nil, qerr.New(syscall.ENOTSUP, "Protocol driver '%s' does not support image creation", name)
-	}
-	return drv, schema, nil
+	return drv, schema, err
 }
 
 // canCompress checks the driver and the options for -c.

@@ -187,6 +187,22 @@ func TestSameBytesAsStock(t *testing.T) {
 	}
 }
 
+// A link to its own directory is followed until the system refuses to.
+func TestLinkToItself(t *testing.T) {
+	qemu, dir := stock(t), t.TempDir()
+	put(t, filepath.Join(dir, "sub", "f"), []byte("content"))
+	if err := os.Symlink(".", filepath.Join(dir, "sub", "self")); err != nil {
+		t.Fatal(err)
+	}
+	out := filepath.Join(t.TempDir(), "out")
+	if msg, err := exec.Command(qemu, "convert", "-O", "raw", "fat:floppy:"+dir, out).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, msg)
+	}
+	if !bytes.Equal(disk(t, "fat:floppy:"+dir), start(t, out)) {
+		t.Error("other bytes than stock's")
+	}
+}
+
 func TestRootOfAnySize(t *testing.T) {
 	qemu := stock(t)
 	out := filepath.Join(t.TempDir(), "out")
