@@ -12,14 +12,16 @@ import (
 // mu is held.
 func (i *image) findFree(ctx context.Context, count uint64) (hostOff, error) {
 	for have := uint64(0); have < count; {
-		ref, err := i.refcount(ctx, i.nextFree)
+		t, err := i.refBlockOf(ctx, i.nextFree)
 		if err != nil {
 			return 0, err
 		}
-		i.nextFree++
-		have++
-		if ref != 0 {
-			have = 0
+		end := (i.nextFree | (1<<i.refBlockBits - 1)) + 1
+		for ; i.nextFree < end && have < count; i.nextFree++ {
+			have++
+			if t != nil && i.refcountIn(t, int(i.nextFree&(1<<i.refBlockBits-1))) != 0 {
+				have = 0
+			}
 		}
 	}
 	// The L2 entry keeps 56 bits of an offset.
@@ -124,16 +126,18 @@ func (i *image) allocBytes(ctx context.Context, n int64) (hostOff, error) {
 
 // freeNow gives back clusters that were just taken and that nothing refers to. mu is held.
 func (i *image) freeNow(ctx context.Context, off hostOff, n int64) {
+	i.used(off, n)
 	// An error leaks them; the one that led here is the one to report.
 	_ = i.addRefcounts(ctx, off, n, -1, causeNever)
 }
 
-// takeVirgin reports whether the clusters [off, off+n), just allocated, were never used before, so that what is not
-// written there reads as zeroes. mu is held.
-func (i *image) takeVirgin(off hostOff, n int64) bool {
-	fresh := off >= i.virgin
-	i.virgin = max(i.virgin, off+hostOff(i.roundUp(n)))
-	return fresh
+// isVirgin reports whether the clusters from off on, just allocated, were never used before, so that what is not written
+// there reads as zeroes. mu is held.
+func (i *image) isVirgin(off hostOff) bool { return off >= i.virgin }
+
+// used says that the clusters [off, off+n), which are free again, may have been written. mu is held.
+func (i *image) used(off hostOff, n int64) {
+	i.virgin = max(i.virgin, hostOff(i.roundUp(int64(off)+n)))
 }
 
 // addRefBlock makes the refcount block for a cluster and returns errAgain on success. mu is held.
@@ -158,7 +162,6 @@ func (i *image) addRefBlock(ctx context.Context, cluster uint64) error {
 	}
 	t := i.refBlocks.Insert(int64(off), nil)
 	i.refBlocks.MarkDirty(t, 0, t.Len())
-	i.takeVirgin(off, i.clusterSize)
 	if describesItself {
 		i.setRefcountIn(t, int(own&(1<<i.refBlockBits-1)), 1)
 	}

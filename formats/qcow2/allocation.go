@@ -157,35 +157,44 @@ func (i *image) unregister(a *allocation) {
 	i.linked.Broadcast()
 }
 
-// link makes the L2 entries of an allocation name its clusters. mu is held.
+// link makes the L2 entries of an allocation, which lies in one slice, name its clusters. mu is held.
 func (i *image) link(ctx context.Context, a *allocation) error {
 	table, err := i.ownTable(ctx, a.start)
 	if err != nil {
 		return err
 	}
+	t, in, err := i.sliceAt(ctx, table, i.l2Index(a.start), true)
+	if err != nil {
+		return err
+	}
+	var few [32]uint64
+	words := few[:0]
 	for off := guestOff(0); off < guestOff(a.n); off += guestOff(i.clusterSize) {
-		g := a.start + off
-		old, bitmap, err := i.entryAt(ctx, g)
-		if err != nil {
-			return err
-		}
-		entry := uint64(a.host+hostOff(off)) | flagCopied
-		if i.extended() && !a.empty {
-			lo := int(max(a.from-g, 0) >> i.subBits)
-			hi := int((min(a.to-g, guestOff(i.clusterSize)) + 1<<i.subBits - 1) >> i.subBits)
-			if i.clusterKind(old) == compressed {
-				bitmap = 0
-			}
-			bitmap = bitmap&^zeroMask(lo, hi) | allocMask(lo, hi)
-		}
-		if err := i.setEntry(ctx, table, g, entry, bitmap); err != nil {
-			return err
+		at := (in + int(off>>i.clusterBits)) * i.entryWords
+		old := t.Get(at)
+		words = append(words, uint64(a.host+hostOff(off))|flagCopied)
+		if i.extended() {
+			words = append(words, i.linkedBitmap(a, a.start+off, old, t.Get(at+1)))
 		}
 		if a.fresh {
 			i.releaseEntry(old, causeNever)
 		}
 	}
+	i.l2.Set(t, in*i.entryWords, words...)
 	return nil
+}
+
+// linkedBitmap is what the subclusters of the cluster at g are once allocation a is linked.
+func (i *image) linkedBitmap(a *allocation, g guestOff, old, bitmap uint64) uint64 {
+	if a.empty {
+		return bitmap
+	}
+	if i.clusterKind(old) == compressed {
+		bitmap = 0
+	}
+	lo := int(max(a.from-g, 0) >> i.subBits)
+	hi := int((min(a.to-g, guestOff(i.clusterSize)) + 1<<i.subBits - 1) >> i.subBits)
+	return bitmap&^zeroMask(lo, hi) | allocMask(lo, hi)
 }
 
 // releaseEntry gives up what a former L2 entry referred to. mu is held.

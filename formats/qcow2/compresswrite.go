@@ -103,7 +103,6 @@ func (i *image) storeCompressed(ctx context.Context, data []byte, g guestOff, tu
 		return err
 	}
 	turn.Pass()
-	i.takeVirgin(hostOff(i.clusterStart(int64(off))), i.inCluster(int64(off))+int64(len(data)))
 	err = i.unlocked(g, func() error { return i.file.WriteAt(ctx, data, int64(off), 0) })
 	if err == nil {
 		var table hostOff

@@ -110,9 +110,6 @@ func (i *image) layArea(ctx context.Context, old, size int64) (hostOff, int64, e
 	count := (i.roundUp(size) - i.clusterStart(old)) >> i.clusterBits
 	tables := (count+1<<i.l2Bits-1)>>i.l2Bits + 1
 	start, err := i.refcountArea(ctx, uint64(last+1), uint64(count+tables), true, 0, 0)
-	if err == nil {
-		i.takeVirgin(start, count<<i.clusterBits)
-	}
 	return start, count, err
 }
 

@@ -57,6 +57,7 @@ type release struct {
 // release gives one reference to each cluster that [off, off+n) touches back, once nothing uses it any more. mu is held.
 func (i *image) release(off hostOff, n int64, why cause) {
 	if i.creating {
+		i.used(off, n)
 		_ = i.addRefcounts(context.Background(), off, n, -1, why)
 		return
 	}
@@ -85,6 +86,7 @@ func (i *image) reclaim(ctx context.Context) error {
 			keep = append(keep, r)
 			continue
 		}
+		i.used(r.off, r.n)
 		if err := i.addRefcounts(ctx, r.off, r.n, -1, r.why); err != nil && first == nil {
 			first = err
 		}

@@ -83,49 +83,56 @@ func (i *image) addRefcounts(ctx context.Context, off hostOff, n int64, delta in
 		return nil
 	}
 	first, last := uint64(off)>>i.clusterBits, uint64(int64(off)+n-1)>>i.clusterBits
-	for c := first; c <= last; c++ {
-		err := i.addRefcount(ctx, c, delta, why)
-		if err == nil {
-			continue
-		}
-		for ; c > first; c-- {
-			if e := i.addRefcount(ctx, c-1, -delta, causeNever); e != nil {
-				break // nothing better can be done: the clusters leak
-			}
-		}
-		if errors.Is(err, errAgain) {
-			i.nextFree = min(i.nextFree, first) // the search tries the same place again
-		}
-		return err
+	done, err := i.addTo(ctx, first, last+1, delta, why)
+	if err == nil {
+		return nil
 	}
-	return nil
+	if done > first {
+		// What cannot be undone leaks; the error that led here is the one to report.
+		_, _ = i.addTo(ctx, first, done, -delta, causeNever)
+	}
+	if errors.Is(err, errAgain) {
+		i.nextFree = min(i.nextFree, first) // the search tries the same place again
+	}
+	return err
 }
 
+// addRefcount changes the refcount of one cluster. mu is held.
 func (i *image) addRefcount(ctx context.Context, c uint64, delta int64, why cause) error {
-	t, err := i.refBlockOf(ctx, c)
-	if err != nil {
-		return err
-	}
-	if t == nil {
-		if delta < 0 {
-			return qerr.New(syscall.EINVAL, "cluster %#x has no refcount to lower", c)
+	_, err := i.addTo(ctx, c, c+1, delta, why)
+	return err
+}
+
+// addTo changes the refcounts of clusters [c, end), block by block, and returns the first one that it did not change.
+func (i *image) addTo(ctx context.Context, c, end uint64, delta int64, why cause) (uint64, error) {
+	for c < end {
+		t, err := i.refBlockOf(ctx, c)
+		if err != nil {
+			return c, err
 		}
-		return i.addRefBlock(ctx, c)
+		if t == nil && delta < 0 {
+			return c, qerr.New(syscall.EINVAL, "cluster %#x has no refcount to lower", c)
+		}
+		if t == nil {
+			return c, i.addRefBlock(ctx, c)
+		}
+		if err := i.checkMeta(hostOff(t.Off()), refcountBlock); err != nil {
+			return c, err
+		}
+		for last := min(end, (c|(1<<i.refBlockBits-1))+1); c < last; c++ {
+			idx := int(c & (1<<i.refBlockBits - 1))
+			old := i.refcountIn(t, idx)
+			if delta > 0 && old > i.refMax-uint64(delta) || delta < 0 && old < uint64(-delta) {
+				return c, qerr.New(syscall.EINVAL, "the refcount of cluster %#x cannot be changed from %d by %d", c, old, delta)
+			}
+			now := old + uint64(delta)
+			i.setRefcountIn(t, idx, now)
+			if now == 0 {
+				i.clusterFreed(ctx, c, why)
+			}
+		}
 	}
-	if err := i.checkMeta(hostOff(t.Off()), refcountBlock); err != nil {
-		return err
-	}
-	idx := int(c & (1<<i.refBlockBits - 1))
-	old := i.refcountIn(t, idx)
-	if delta > 0 && old > i.refMax-uint64(delta) || delta < 0 && old < uint64(-delta) {
-		return qerr.New(syscall.EINVAL, "the refcount of cluster %#x cannot be changed from %d by %d", c, old, delta)
-	}
-	now := old + uint64(delta)
-	i.setRefcountIn(t, idx, now)
-	if now == 0 {
-		i.clusterFreed(ctx, c, why)
-	}
-	return nil
+	return c, nil
 }
 
 // clusterFreed forgets what is known of a cluster that is free now.

@@ -59,7 +59,6 @@ func (i *image) refcountArea(ctx context.Context, start, extra uint64, exact boo
 		}
 	}
 	end := tableAt + uint64(size>>i.clusterBits)
-	i.takeVirgin(hostOff(start<<i.clusterBits), int64(end-start)<<i.clusterBits)
 	old := i.refTable
 	i.refTable = table
 	at := start

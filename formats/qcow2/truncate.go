@@ -140,7 +140,6 @@ func (i *image) growL1(ctx context.Context, n int64) error {
 	was, wasSize := hostOff(i.hdr.l1Offset), int64(len(i.l1))*8
 	i.l1, i.l1Moved = l1, true
 	i.hdr.l1Offset, i.hdr.l1Size = uint64(off), uint32(n)
-	i.takeVirgin(off, n*8)
 	i.noteMeta(off, n*8, activeL1)
 	if wasSize > 0 {
 		i.release(was, wasSize, causeOther)

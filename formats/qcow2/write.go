@@ -209,6 +209,6 @@ func (i *image) newClusters(ctx context.Context, g guestOff, run writeRun, hint 
 		i.freeNow(ctx, host, got<<i.clusterBits)
 		return w, err
 	}
-	w.alloc.virgin = i.takeVirgin(host, got<<i.clusterBits)
+	w.alloc.virgin = i.isVirgin(host)
 	return w, nil
 }
