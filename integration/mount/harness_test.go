@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -190,3 +191,14 @@ func sum(t *testing.T, name string) string {
 }
 
 func itoa(n int) string { return fmt.Sprint(n) }
+
+func readJSON(t *testing.T, name string, into any) {
+	t.Helper()
+	b, err := os.ReadFile(name)
+	if err == nil {
+		err = json.Unmarshal(b, into)
+	}
+	if err != nil {
+		t.Fatalf("%s: %v\n%s", name, err, b)
+	}
+}
