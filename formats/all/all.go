@@ -7,6 +7,7 @@ import (
 	"platter/formats/dmg"
 	"platter/formats/luks"
 	"platter/formats/protocol/file"
+	"platter/formats/protocol/nbd"
 	"platter/formats/protocol/null"
 	"platter/formats/protocol/vvfat"
 	"platter/formats/qcow2"
@@ -32,6 +33,7 @@ func Registry() *formats.Registry {
 		qcow2.Driver(),
 		file.Driver(),
 		file.DeviceDriver(),
+		nbd.Driver(),
 		vvfat.Driver(),
 	}
 	return formats.NewRegistry(append(drivers, null.Drivers()...)...)
