@@ -92,7 +92,7 @@ func (s *design) sizes(size int64) []int64 {
 
 // names are those of the extents' files; none if the extent is in the primary file.
 func (s *design) names(name string, size int64) []string {
-	if !s.split() && !s.flat() || size == 0 {
+	if !s.split() && !s.flat() || size <= 0 {
 		return nil
 	}
 	dir := 1 + strings.LastIndexByte(name, '/')
@@ -122,6 +122,9 @@ func (s *design) names(name string, size int64) []string {
 // createNeeds are the parent and the extents' files.
 func createNeeds(a formats.CreateArgs) ([]formats.Need, error) {
 	s, err := designOf(a.Options)
+	if err == nil && a.Name == "" {
+		err = qerr.New(syscall.EINVAL, "No filename provided")
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -159,6 +162,8 @@ func create(ctx context.Context, a formats.CreateArgs) error {
 	if err != nil {
 		return err
 	}
+	// The largest size that can be given becomes negative here, as in stock, which then makes an image nobody can open.
+	a.Size = (a.Size + sector - 1) &^ (sector - 1)
 	parentID := uint32(0xffffffff)
 	if s.backing != "" {
 		if parentID, err = parentOf(ctx, a.Children["backing"]); err != nil {
@@ -176,14 +181,13 @@ func create(ctx context.Context, a formats.CreateArgs) error {
 	var lines strings.Builder
 	for i, f := range files {
 		size := s.sizes(a.Size)[i]
-		base := path.Base(names[i])
-		base = base[protocolEnd(base):]
+		base := path.Base(names[i][protocolEnd(names[i]):])
 		if s.flat() {
 			err = f.Truncate(ctx, size, formats.PreallocOff)
 			fmt.Fprintf(&lines, "RW %d FLAT \"%s\" 0\n", size/sector, base)
 		} else {
 			err = s.layOut(ctx, f, size)
-			fmt.Fprintf(&lines, "RW %d SPARSE \"%s\"\n", size/sector, base)
+			fmt.Fprintf(&lines, "RW %d SPARSE \"%s\"\n", uint64(size)/sector, base)
 		}
 		if err != nil {
 			return err
@@ -245,11 +249,12 @@ func (s *design) descriptor(size int64, parentID uint32, extents string) []byte 
 // layOut writes header, directories and empty tables of a sparse extent: 21 sectors of header and descriptor, the
 // redundant directory and its tables, the directory and its tables. Counts have 32 bits, as in stock's header.
 func (s *design) layOut(ctx context.Context, f formats.File, size int64) error {
-	grains := uint32((size/sector + newGrain - 1) / newGrain)
+	sectors := uint64(size) / sector
+	grains := uint32((sectors + newGrain - 1) / newGrain)
 	tables := (grains + newTable - 1) / newTable
 	const tableSectors = newTable * 4 / sector
 	directory := (tables*4 + sector - 1) / sector
-	h := sparseHeader{version: 1, flags: flagNewLines | flagRedundant, capacity: uint64(size / sector), grain: newGrain,
+	h := sparseHeader{version: 1, flags: flagNewLines | flagRedundant, capacity: sectors, grain: newGrain,
 		descriptor: 1, descriptorN: descriptorArea / sector, tableEntries: newTable, redundant: 1 + descriptorArea/sector}
 	if s.zeroed {
 		h.version, h.flags = 2, h.flags|flagZeroedGrains

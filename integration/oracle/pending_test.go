@@ -16,6 +16,8 @@ var pendingLines = []struct{ group, lines, why string }{
 	{"convert/*", `--bi`, "bitmaps are not stored yet"},
 	{"measure/qcow2", `^\[?bitmap`, "bitmaps are not stored yet"},
 	{"snapshot/raw", `-a one`, "the message of a format without snapshots"},
+	{"create/vmdk", `-F ''`, "the message for a backing format of no name"},
+	{"commit/vmdk", `commit -p`, "the number of progress lines of a commit that fails"},
 }
 
 // pending is what platter does not do yet. Who lands a verb or a format removes its line, and, where a part is still
@@ -34,7 +36,6 @@ var pending = []pendingGroup{
 	{"bitmap/usage", "being gone through"},
 	{"create/usage", "being gone through"},
 	{"rebase/usage", "being gone through"},
-	{"*/vmdk", "format"},
 	{"*/parallels", "format"},
 	{"*/qed", "format"},
 	{"*/qcow", "format"},
