@@ -41,27 +41,23 @@ func (d *image) renewID(ctx context.Context) error {
 	return nil
 }
 
-// writeText replaces the descriptor. A file of its own becomes as long as the space of an embedded one, as QEMU leaves
-// it; otherwise the sectors that differ are written.
+// writeText replaces the descriptor: the sectors that differ. A file of its own becomes a multiple of sectors long, as
+// QEMU leaves it.
 func (d *image) writeText(ctx context.Context, was, now []byte) error {
-	n := max(len(was), len(now))
-	if n <= descriptorArea {
-		n = descriptorArea
-	} else if d.textAt != 0 {
+	if d.textAt != 0 && len(now) > descriptorArea {
 		return qerr.New(syscall.ENOSPC, "The descriptor of '%s' has no room for a new content ID", d.name)
 	}
+	n := (max(len(was), len(now)) + sector - 1) / sector * sector
 	before, after := make([]byte, n), make([]byte, n)
 	copy(before, was)
 	copy(after, now)
 	lo, hi := 0, n
-	if d.textAt != 0 || n > descriptorArea {
-		for lo+sector < hi && bytes.Equal(before[lo:lo+sector], after[lo:lo+sector]) {
-			lo += sector
-		}
-		for hi > lo && before[hi-1] == after[hi-1] {
-			hi--
-		}
-		hi = min((hi+sector-1)/sector*sector, n)
+	for lo+sector < hi && bytes.Equal(before[lo:lo+sector], after[lo:lo+sector]) {
+		lo += sector
+	}
+	short := d.textAt == 0 && len(was)%sector != 0
+	for !short && hi > lo+sector && bytes.Equal(before[hi-sector:hi], after[hi-sector:hi]) {
+		hi -= sector
 	}
 	return d.file.WriteAt(ctx, after[lo:hi], d.textAt+int64(lo), 0)
 }
