@@ -87,7 +87,10 @@ func loadRegions(ctx context.Context, f formats.File, taken *spans, env *formats
 	var haveBAT, haveMeta bool
 	for e := raw[16 : 16+count*32]; len(e) > 0; e = e[32:] {
 		start, length := le.Uint64(e[16:]), uint64(le.Uint32(e[24:]))
-		if start > 1<<62 || !taken.claim(span{start, start + length}, env) {
+		if start > 1<<62 {
+			return r, syscall.EIO // no such place
+		}
+		if !taken.claim(span{start, start + length}, env) {
 			return r, syscall.EINVAL
 		}
 		switch guid(e[:16]) {
