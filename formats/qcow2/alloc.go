@@ -11,10 +11,15 @@ import (
 // findFree finds the first count free clusters in a row from nextFree on and moves nextFree behind them, as QEMU does.
 // mu is held.
 func (i *image) findFree(ctx context.Context, count uint64) (hostOff, error) {
+	blocks := int64(0)
 	for have := uint64(0); have < count; {
 		t, err := i.refBlockOf(ctx, i.nextFree)
 		if err != nil {
 			return 0, err
+		}
+		// More full blocks than the file has clusters: the table names some again and again, to keep the search busy.
+		if blocks++; t != nil && blocks > i.clustersFor(i.file.Size())+int64(i.refBlocks.Dirty())+1 {
+			return 0, i.signalCorruption(true, "Refcount blocks are used more than once")
 		}
 		end := (i.nextFree | (1<<i.refBlockBits - 1)) + 1
 		for ; i.nextFree < end && have < count; i.nextFree++ {

@@ -274,6 +274,7 @@ func (i *image) Flush(ctx context.Context) error {
 
 // Close writes what is left, twice: the second time it is the refcounts of clusters that the first one has freed.
 func (i *image) Close() error {
+	i.stopCleaning()
 	if !i.writable() || i.usable() != nil {
 		return nil
 	}

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"platter/formats"
 	"platter/formats/crypt"
@@ -40,6 +41,8 @@ type image struct {
 	vmStateAt     guestOff     // where VM state begins: behind the last L2 table of the disk
 	cipher        *crypt.Block // nil if not encrypted, or not unlocked
 	luks          *luks1.Volume
+	cleaner       *time.Timer
+	closed        bool
 	zeroInit      bool // see readsZeroNew
 	creating      bool // a new image: nothing has to survive a crash before it is complete
 	snapshots     snapshotTable

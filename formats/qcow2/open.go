@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"sync"
 	"syscall"
+	"time"
 
 	"platter/formats"
 	"platter/formats/internal/tablecache"
@@ -91,7 +92,13 @@ func open(ctx context.Context, a formats.OpenArgs) (formats.Image, error) {
 	if h.size > 1<<63-1 {
 		return nil, qerr.Errno(syscall.EFBIG, "Could not refresh total sector count")
 	}
-	return i, i.finishOpen(ctx)
+	if err := i.finishOpen(ctx); err != nil {
+		return nil, err
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.startCleaning()
+	return i, nil
 }
 
 func newImage(a formats.OpenArgs, h *header) *image {
@@ -228,6 +235,33 @@ func (i *image) takeDataFile(a formats.OpenArgs) error {
 		return qerr.New(syscall.EINVAL, "data-file-raw requires a data file")
 	}
 	return nil
+}
+
+// startCleaning drops tables that are not used any more from the caches from time to time, until the image is closed.
+func (i *image) startCleaning() {
+	if i.opts.cleanInterval == 0 {
+		return
+	}
+	i.cleaner = time.AfterFunc(i.opts.cleanInterval, func() {
+		i.mu.Lock()
+		defer i.mu.Unlock()
+		if i.closed {
+			return
+		}
+		i.l2.DropIdle()
+		i.refBlocks.DropIdle()
+		i.cleaner.Reset(i.opts.cleanInterval)
+	})
+}
+
+// stopCleaning ends that.
+func (i *image) stopCleaning() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.closed = true
+	if i.cleaner != nil {
+		i.cleaner.Stop()
+	}
 }
 
 // finishOpen reads what needs a working image, and makes a writable one ready.

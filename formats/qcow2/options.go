@@ -3,6 +3,7 @@ package qcow2
 import (
 	"math/bits"
 	"syscall"
+	"time"
 
 	"platter/formats"
 	"platter/formats/option"
@@ -50,14 +51,16 @@ const (
 
 // options are the runtime options.
 type options struct {
-	lazy       bool
-	overlap    uint16 // sections that are checked
-	discard    [causes]bool
-	keepRefs   bool // discard-no-unref
-	l2Slices   int
-	sliceSize  int
-	refTables  int
-	encOptions *option.Values
+	lazy     bool
+	overlap  uint16 // sections that are checked
+	discard  [causes]bool
+	keepRefs bool // discard-no-unref
+	// cleanInterval is how long a table stays in a cache without being used; 0: as long as there is room.
+	cleanInterval time.Duration
+	l2Slices      int
+	sliceSize     int
+	refTables     int
+	encOptions    *option.Values
 }
 
 // Cache sizes in bytes, QEMU's defaults where they matter to the user.
@@ -66,6 +69,8 @@ const (
 	defaultSliceSize = 64 << 10
 	minL2Slices      = 2
 	minRefTables     = 4
+
+	defaultCleanInterval = 600 // seconds
 )
 
 func openSchema() option.Schema {
@@ -98,9 +103,11 @@ func (i *image) parseOptions(v *option.Values) error {
 	if err := i.cacheSizes(v); err != nil {
 		return err
 	}
-	if v.Uint("cache-clean-interval", 0) > 1<<32-1 {
+	interval := v.Uint("cache-clean-interval", defaultCleanInterval)
+	if interval > 1<<32-1 {
 		return qerr.New(syscall.EINVAL, "Cache clean interval too big")
 	}
+	i.opts.cleanInterval = time.Duration(interval) * time.Second
 	i.opts.lazy = v.Bool("lazy-refcounts", i.hdr.compat&compatLazy != 0)
 	if i.opts.lazy && i.hdr.version < 3 {
 		return qerr.New(syscall.EINVAL, "Lazy refcounts require a qcow2 image with at least qemu 1.1 compatibility level")

@@ -162,6 +162,20 @@ func (c *Cache) DropAll() {
 	c.all, c.hand, c.dirty = nil, 0, 0
 }
 
+// DropIdle forgets the clean tables that were not looked up since the last call. Owner only.
+func (c *Cache) DropIdle() {
+	kept := c.all[:0]
+	for _, t := range c.all {
+		if t.dirty || t.busy || t.used.Swap(false) {
+			kept = append(kept, t)
+		} else {
+			c.unlink(t)
+		}
+	}
+	clear(c.all[len(kept):])
+	c.all, c.hand = kept, 0
+}
+
 // Set changes words from index i on. Owner only. A table that was dropped from the cache since it was looked up is put
 // back; another copy of it that was loaded meanwhile is changed instead.
 func (c *Cache) Set(t *Table, i int, vals ...uint64) {
