@@ -280,6 +280,14 @@ func (n *Node) guardProbe(env *Env) {
 	n.probe = func(head []byte) bool {
 		return env.Registry.Probe(head[:min(len(head), sectorSize)], "") != n.drv
 	}
+	n.WarnGuessed(env)
+}
+
+// WarnGuessed says that the image was guessed to be raw, if it was, and what that means for writing.
+func (n *Node) WarnGuessed(env *Env) {
+	if n.probe == nil {
+		return
+	}
 	env.Report("WARNING: Image format was not specified for '%s' and probing guessed raw.\n"+
 		"         Automatically detecting the format is dangerous for raw images, write operations on block 0 will be restricted.\n"+
 		"         Specify the 'raw' format explicitly to remove the restrictions.", n.name)

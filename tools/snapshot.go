@@ -48,6 +48,9 @@ func Snapshot(ctx context.Context, env *Env, o SnapshotOptions) (list []formats.
 		list, _ := Snapshots(ctx, n)
 		return list, nil
 	}
+	if _, s := snapshotter(n); s == nil && o.Action == SnapshotApply {
+		n.WarnGuessed(env) // stock looks for the snapshot below, and opens the image once more after that
+	}
 	if err := SnapshotNode(ctx, n, o.Action, o.Name); err != nil {
 		return nil, err
 	}
