@@ -2,7 +2,6 @@ package chain
 
 import (
 	"context"
-	"math"
 	"syscall"
 
 	"platter/formats"
@@ -49,9 +48,8 @@ func Create(ctx context.Context, env *Env, r CreateRequest) error {
 	if r.Driver.RawCreate || r.Driver.Kind == formats.Protocol {
 		return createProtocol(ctx, env, proto, r.Filename, r.Size, r.Options)
 	}
-	if a.Size <= math.MaxInt64-sectorSize {
-		a.Size = int64((uint64(a.Size) + sectorSize - 1) &^ (sectorSize - 1))
-	}
+	// What is more than 63 bits can hold becomes negative, which drivers refuse in stock's words.
+	a.Size = int64((uint64(a.Size) + sectorSize - 1) &^ (sectorSize - 1))
 	a.HasDriver = func(name string) bool { return env.Registry.Find(name) != nil }
 	m := maker{env: env, driver: r.Driver}
 	err = m.make(ctx, proto, a)
@@ -132,7 +130,7 @@ func (m *maker) make(ctx context.Context, proto *formats.Driver, a formats.Creat
 	}
 	a.File, a.Children = file, map[string]formats.File{}
 	for _, need := range needs {
-		node, err := m.need(ctx, need)
+		node, err := m.need(ctx, need, a.Options)
 		if err != nil {
 			return err
 		}
@@ -174,7 +172,7 @@ func (m *maker) create(ctx context.Context, proto *formats.Driver, name string, 
 	return n, err
 }
 
-func (m *maker) need(ctx context.Context, need formats.Need) (*Node, error) {
+func (m *maker) need(ctx context.Context, need formats.Need, v *option.Values) (*Node, error) {
 	if need.Existing {
 		n, err := Open(ctx, m.env, Request{Filename: need.Name, Format: need.Format, Options: need.Options})
 		if err == nil {
@@ -186,7 +184,7 @@ func (m *maker) need(ctx context.Context, need formats.Need) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	return m.create(ctx, proto, need.Name, need.Size, nil)
+	return m.create(ctx, proto, need.Name, need.Size, v)
 }
 
 func (m *maker) close() error {

@@ -2,6 +2,7 @@ package qcow2
 
 import (
 	"context"
+	"math"
 	"syscall"
 
 	"platter/formats"
@@ -197,6 +198,18 @@ func createNeeds(a formats.CreateArgs) ([]formats.Need, error) {
 }
 
 // create lays out a new image: header, refcount table, refcount block, L1 table, and what is preallocated.
+// checkRequestSize refuses sizes that no request could address, as stock's request path does.
+func checkRequestSize(size int64) error {
+	const most = math.MaxInt64 &^ (1<<30 - 1)
+	switch {
+	case size < 0:
+		return qerr.New(syscall.EINVAL, "Image size cannot be negative")
+	case size > most:
+		return qerr.New(syscall.EIO, "offset(%d) exceeds maximum(%d)", size, int64(most))
+	}
+	return nil
+}
+
 func create(ctx context.Context, a formats.CreateArgs) error {
 	if f, given := a.Options.Raw("backing_fmt"); given && a.HasDriver != nil && !a.HasDriver(f) {
 		return badValue("backing-fmt", f)
@@ -208,6 +221,9 @@ func create(ctx context.Context, a formats.CreateArgs) error {
 	i, err := c.emptyImage(ctx, a)
 	if err != nil {
 		return err
+	}
+	if err := checkRequestSize(c.size); err != nil {
+		return qerr.Prepend(err, "Could not resize image: ")
 	}
 	if err := i.grow(ctx, c.size, c.pre); err != nil {
 		return qerr.Prepend(err, "Could not resize image: ")
