@@ -23,7 +23,7 @@ func TestSessionWithStandardTools(t *testing.T) {
 		`dd if=/dev/urandom of="$M/partitions/p2.raw" bs=1M count=20 conv=notrunc,fsync status=none`,
 		`dd if="$M/partitions/p2.raw" bs=64k iflag=direct count=320 status=none | cmp -n 20971520 - "$M/partitions/p2.raw"`,
 		`cp "$M/partitions/p2.raw" "$D/p2"; printf change | dd of="$D/p2" bs=1 seek=5000 conv=notrunc status=none
-		 rsync --inplace --no-whole-file "$D/p2" "$M/partitions/p2.raw"; cmp "$D/p2" "$M/partitions/p2.raw"`,
+		 rsync --ignore-times --inplace --no-whole-file "$D/p2" "$M/partitions/p2.raw"; cmp "$D/p2" "$M/partitions/p2.raw"`,
 		`printf 'word' | dd of="$M/disk.raw" bs=1 seek=400000000 conv=notrunc status=none; xxd -s 400000000 -l 4 "$M/disk.raw" | grep -q word`,
 		`: > "$M/disk.raw"; [ $(stat -c %s "$M/disk.raw") = 536870912 ]`,
 		`fio --name=v --filename="$M/disk.raw" --allow_file_create=0 --offset=330M --size=50M --rw=randwrite --bs=4k-64k --verify=sha256 --numjobs=1 --minimal >/dev/null`,
