@@ -19,6 +19,7 @@ func Driver() *formats.Driver {
 		OpenOpts:    openSchema(),
 		StrongOpts:  []string{"encrypt.key-secret"},
 		CreateOpts:  createSchema(),
+		AmendOpts:   amendSchema(),
 		CreateNeeds: createNeeds,
 		Create:      create,
 		Probe:       probe,
@@ -119,13 +120,18 @@ func (i *image) setGeometry() {
 		i.entryWords, i.subBits = 2, i.clusterBits-5
 	}
 	i.l2Bits = i.clusterBits - 3 - uint(i.entryWords-1)
-	i.refOrder = uint(h.refOrder)
+	i.setWidth()
+	i.size.Store(int64(min(h.size, 1<<63-1)))
+}
+
+// setWidth derives what depends on the width of refcounts.
+func (i *image) setWidth() {
+	i.refOrder = uint(i.hdr.refOrder)
 	i.refMax = 1<<63 - 1 + 1<<63
 	if i.refOrder < 6 {
 		i.refMax = 1<<(1<<i.refOrder) - 1
 	}
 	i.refBlockBits = i.clusterBits + 3 - i.refOrder
-	i.size.Store(int64(min(h.size, 1<<63-1)))
 }
 
 // setCaches makes empty caches by the options.

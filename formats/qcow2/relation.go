@@ -43,24 +43,3 @@ func (i *image) setBackingName(name, format string) error {
 	i.headerDirty = true
 	return nil
 }
-
-// MakeEmpty gives up every cluster of the disk, so that the backing file shows everywhere, and shortens the file. Snapshots
-// stay.
-func (i *image) MakeEmpty(ctx context.Context) error {
-	if err := i.usable(); err != nil {
-		return err
-	}
-	ctx = context.WithoutCancel(ctx)
-	if err := i.commit(ctx); err != nil {
-		return err
-	}
-	if err := i.dropBeyond(ctx, 0, i.roundUp(i.Size())); err != nil {
-		return err
-	}
-	for range 2 { // the first commit frees the clusters, the second one brings their refcounts to the file
-		if err := i.commit(ctx); err != nil {
-			return err
-		}
-	}
-	return i.cutFile(ctx)
-}

@@ -1,0 +1,193 @@
+package qcow2
+
+import (
+	"context"
+	"encoding/binary"
+	"syscall"
+
+	"platter/formats/qerr"
+)
+
+// downgrade makes a version 3 image one of version 2, once it holds nothing that version 2 does not know.
+func (i *image) downgrade(ctx context.Context, m amendment) error {
+	if m.version >= i.hdr.version {
+		return nil
+	}
+	refuse := func(format string, a ...any) error { return qerr.New(syscall.ENOTSUP, format, a...) }
+	switch {
+	case i.refOrder != 4:
+		return refuse("compat=0.10 requires refcount_bits=16")
+	case i.external():
+		return refuse("Cannot downgrade an image with a data file")
+	}
+	for _, s := range i.snapshots.list {
+		if s.VMStateSize > 1<<32-1 || s.DiskSize != i.Size() {
+			return refuse("Internal snapshots prevent downgrade of image")
+		}
+	}
+	if err := i.markClean(ctx); err != nil {
+		return err
+	}
+	if i.hdr.incompat&^incompatCompression != 0 {
+		return refuse("Cannot downgrade an image with incompatible features 0x%x set", i.hdr.incompat)
+	}
+	if i.hdr.incompat&incompatCompression != 0 {
+		if err := i.commitAll(ctx); err != nil {
+			return err
+		}
+		if found, err := i.hasCompressed(ctx); err != nil || found {
+			if err == nil {
+				err = refuse("Cannot downgrade an image with zstd compression type and existing compressed clusters")
+			}
+			return err
+		}
+	}
+	if err := i.settled(ctx, i.expandZeroes); err != nil {
+		return qerr.Errno(qerr.Of(err), "Failed to turn zero into data clusters")
+	}
+	was := *i.hdr
+	h := i.hdr
+	h.version, h.compat, h.incompat, h.autoclear, h.unknownFields, h.compression = 2, 0, 0, 0, nil, compressionZlib
+	if err := i.storeHeader(ctx); err != nil {
+		*i.hdr = was
+		return err
+	}
+	i.opts.lazy, i.opts.keepRefs = false, false
+	return nil
+}
+
+// expandZeroes replaces zero clusters in all L2 tables: by nothing where no backing file could show through, by clusters of
+// zeroes otherwise. The caches of L2 tables are empty afterwards.
+func (i *image) expandZeroes(ctx context.Context) error {
+	tables, err := i.allL1(ctx)
+	if err != nil {
+		return err
+	}
+	var list []patch
+	seen := map[int64]bool{}
+	size := 0
+	store := func() error {
+		// Refcounts and zeroes are in the file before a table refers to them.
+		err := i.commitAll(ctx)
+		if err == nil {
+			err = i.writePatches(ctx, list)
+		}
+		list, size = nil, 0
+		return err
+	}
+	for _, l1 := range tables {
+		err := i.eachTable(ctx, l1, func(idx int, off int64, table []byte) error {
+			if seen[off] {
+				return nil
+			}
+			seen[off] = true
+			changed, err := i.expandTable(ctx, idx, off, table)
+			if err != nil || !changed {
+				return err
+			}
+			list = append(list, patch{off, append([]byte(nil), table...)})
+			if size += len(table); size < maxPatches {
+				return nil
+			}
+			return store()
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if err := store(); err != nil {
+		return err
+	}
+	return i.file.Flush(ctx)
+}
+
+// expandTable changes the zero clusters of one L2 table, which lies at off and is number idx of its disk. New clusters are referred to as often as the
+// table is.
+func (i *image) expandTable(ctx context.Context, idx int, off int64, table []byte) (changed bool, err error) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	shared, err := i.refcount(ctx, uint64(off)>>i.clusterBits)
+	if err != nil {
+		return false, err
+	}
+	for at := 0; at < len(table); at += 8 {
+		entry := binary.BigEndian.Uint64(table[at:])
+		k := i.clusterKind(entry)
+		if k != zeroPlain && k != zeroAlloc {
+			continue
+		}
+		changed = true
+		host := hostOff(entry & entryOffset)
+		if i.inCluster(int64(host)) != 0 {
+			return false, i.signalCorruption(true, "Cluster allocation offset %#x unaligned (L2 offset: %#x, L2 index: %#x)",
+				int64(host), off, at/8)
+		}
+		if k == zeroPlain {
+			if i.backing == nil {
+				binary.BigEndian.PutUint64(table[at:], 0)
+				continue
+			}
+			if host, err = i.allocClusters(ctx, i.clusterSize); err != nil {
+				return false, err
+			}
+			if shared > 1 {
+				if err := i.addRefcounts(ctx, host, i.clusterSize, int64(shared-1), causeNever); err != nil {
+					return false, err
+				}
+			}
+		}
+		if err := i.zeroCluster(ctx, guestOff((int64(idx)<<i.l2Bits+int64(at/8))<<i.clusterBits), host); err != nil {
+			return false, err
+		}
+		binary.BigEndian.PutUint64(table[at:], withFlag(uint64(host), shared == 1))
+	}
+	return changed, nil
+}
+
+// zeroCluster makes the cluster at host read as zeroes, decrypted as well. mu is held.
+func (i *image) zeroCluster(ctx context.Context, g guestOff, host hostOff) error {
+	if err := i.checkWrite(host, i.clusterSize); err != nil {
+		return err
+	}
+	if i.cipher == nil {
+		err := i.data.WriteZeroes(ctx, int64(host), i.clusterSize, 0)
+		if qerr.Of(err) != syscall.ENOTSUP {
+			return err
+		}
+	}
+	return i.writeOwn(ctx, make([]byte, i.clusterSize), g, host)
+}
+
+// hasCompressed reports whether an L2 table, of the disk or of a snapshot, refers to compressed clusters.
+func (i *image) hasCompressed(ctx context.Context) (bool, error) {
+	tables, err := i.allL1(ctx)
+	if err != nil {
+		return false, err
+	}
+	found := false
+	for _, l1 := range tables {
+		err := i.eachTable(ctx, l1, func(_ int, _ int64, table []byte) error {
+			for at := 0; at < len(table) && !found; at += 8 * i.entryWords {
+				found = binary.BigEndian.Uint64(table[at:])&flagCompressed != 0
+			}
+			return nil
+		})
+		if err != nil || found {
+			return found, err
+		}
+	}
+	return false, nil
+}
+
+// allL1 gives the L1 tables of the disk and of all snapshots.
+func (i *image) allL1(ctx context.Context) ([][]uint64, error) {
+	tables := [][]uint64{i.l1}
+	for _, s := range i.snapshots.list {
+		l1, err := i.snapshotL1(ctx, s)
+		if err != nil {
+			return nil, err
+		}
+		tables = append(tables, l1)
+	}
+	return tables, nil
+}
