@@ -21,7 +21,7 @@ func (d *image) WriteAt(ctx context.Context, p []byte, off int64, f formats.Writ
 			err = d.file.WriteAt(ctx, p[:n], host, 0)
 		} else {
 			n = min(n, blockSize-off%blockSize)
-			err = d.allocate(ctx, p[:n], off)
+			err = d.allocate(ctx, p[:n], off, n == int64(len(p)))
 		}
 		if err != nil {
 			return err
@@ -50,13 +50,17 @@ func (d *image) settledRun(ctx context.Context, off, n int64) (host, length int6
 	return host, length, ok, err
 }
 
-// allocate writes a new block around p, and links it. The block is pending.
-func (d *image) allocate(ctx context.Context, p []byte, off int64) error {
+// allocate writes a new block around p, and links it. The block is pending. last is set if it is the last that the
+// write needs.
+func (d *image) allocate(ctx context.Context, p []byte, off int64, last bool) error {
 	b := uint32(off / blockSize)
 	d.mu.Lock()
 	at := d.allocated
 	d.allocated++
 	d.mu.Unlock()
+	if last {
+		formats.TurnOf(ctx).Pass()
+	}
 	err := d.writeBlock(ctx, p, off%blockSize, int64(d.head.offsetData)+int64(at)*blockSize)
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -42,6 +42,10 @@ func (d *image) writeExtent(ctx context.Context, e *extent, p []byte, off int64)
 	if e.compressed {
 		return d.storeCompressed(ctx, e, p, off)
 	}
+	// A plain extent takes clusters that are to be compressed, too: these come before their turn.
+	if err := formats.TurnOf(ctx).Await(); err != nil {
+		return err
+	}
 	if err := d.renewID(ctx); err != nil {
 		return err
 	}
