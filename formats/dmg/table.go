@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 
@@ -59,13 +60,13 @@ type loader struct {
 	warn   sync.Once
 }
 
-// stockProgram is the name under which nothing is printed that stock does not print.
+// stockProgram begins the names under which nothing is printed that stock does not print.
 const stockProgram = "qemu-img"
 
 // invalid is QEMU's message, which tells no reason. The reason follows as a hint, unless the program stands in for stock.
 func (l *loader) invalid(format string, a ...any) error {
 	err := qerr.Errno(syscall.EINVAL, "Could not open '%s'", l.name)
-	if l.env.Program == stockProgram {
+	if strings.HasPrefix(l.env.Program, stockProgram) {
 		return err
 	}
 	return qerr.WithHint(err, "dmg: "+fmt.Sprintf(format, a...)+"\n")

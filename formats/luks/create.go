@@ -87,15 +87,12 @@ func create(ctx context.Context, a formats.CreateArgs) error {
 	if err != nil {
 		return err
 	}
-	size := a.Size
-	if o.Detached {
-		size = 0
-	}
+	size := payloadSize(a, o.Detached)
 	room := func(header int64) error {
-		if size > math.MaxInt64-header {
+		if size > uint64(math.MaxInt64-header) {
 			return tooLarge
 		}
-		err := a.File.Truncate(ctx, size+header, pre)
+		err := a.File.Truncate(ctx, int64(size)+header, pre)
 		if errors.Is(err, syscall.EFBIG) {
 			return tooLarge
 		}
@@ -108,7 +105,19 @@ func create(ctx context.Context, a formats.CreateArgs) error {
 	return err
 }
 
-var tooLarge = qerr.New(syscall.EFBIG, "The requested file size is too large")
+// payloadSize is the size as it was given: QEMU's driver, other than most, does not round it to sectors.
+func payloadSize(a formats.CreateArgs, detached bool) uint64 {
+	switch {
+	case detached:
+		return 0
+	case a.Options.Has("size"):
+		return a.Options.Uint("size", 0)
+	}
+	return uint64(a.Size)
+}
+
+// tooLarge is not EFBIG: the verbs have a message of their own for that, which stock does not give here.
+var tooLarge = qerr.New(syscall.EIO, "The requested file size is too large")
 
 // measure adds the header's length; every sector is stored, so the source's holes do not count.
 func measure(_ context.Context, a formats.MeasureArgs) (formats.Measurement, error) {

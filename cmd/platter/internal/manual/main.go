@@ -59,6 +59,7 @@ var chapters = []chapter{
 		{"file:PATH", "A file, even if its path looks like one of the following."},
 		{"json:{...}", "A JSON object with the options of the image and of the images below it, such as B<driver>, B<file>, B<backing>."},
 		{"nbd://HOST[:PORT]/NAME, nbd+unix:///NAME?socket=PATH", "An export of an NBD server."},
+		{"fat:[floppy:][12:|16:|32:]DIRECTORY", "A directory, shown as a disk with a FAT file system, for reading."},
 		{"http://..., https://...", "A file of a web server, for reading."},
 		{"key=value,...", "With B<--image-opts>, options as in json:, with dots between the levels: B<driver=qcow2,file.filename=PATH>."},
 	}},
