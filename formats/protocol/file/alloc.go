@@ -74,7 +74,7 @@ func (f *image) zero(off, n int64, flags formats.WriteFlags) error {
 		}
 	}
 	if !f.noZeroRange.Load() {
-		err := fallocate(f.fd, unix.FALLOC_FL_ZERO_RANGE, off, n)
+		err := f.allocate(unix.FALLOC_FL_ZERO_RANGE, off, n)
 		if err == nil || !cannot(err) {
 			return err
 		}
@@ -83,10 +83,21 @@ func (f *image) zero(off, n int64, flags formats.WriteFlags) error {
 	if err := f.punch(off, n); err != nil {
 		return err
 	}
-	if err := fallocate(f.fd, 0, off, n); err != nil && !cannot(err) {
+	if err := f.allocate(0, off, n); err != nil && !cannot(err) {
 		return err
 	}
 	return f.extend(off + n)
+}
+
+// allocate is fallocate that may make the file longer.
+func (f *image) allocate(mode uint32, off, n int64) error {
+	f.grow.RLock()
+	defer f.grow.RUnlock()
+	err := fallocate(f.fd, mode, off, n)
+	if err == nil {
+		f.grown(off + n)
+	}
+	return err
 }
 
 // extend makes the file at least size bytes long.

@@ -56,6 +56,11 @@ func (f *image) read(p []byte, off int64) error {
 // WriteAt writes all of p or fails; the file grows where it must.
 func (f *image) WriteAt(_ context.Context, p []byte, off int64, flags formats.WriteFlags) error {
 	end := off + int64(len(p))
+	if end > f.size.Load() {
+		// extend must not cut off what is written behind the length that it knows.
+		f.grow.RLock()
+		defer f.grow.RUnlock()
+	}
 	var err error
 	if f.align > 1 && uintptr(unsafe.Pointer(&p[0]))%uintptr(f.align) != 0 {
 		err = f.bounce(p, off, func(buf, p []byte, off int64) error {

@@ -20,7 +20,7 @@ type image struct {
 	noFlush bool
 	align   int64 // request alignment; above 1 only with O_DIRECT
 	size    atomic.Int64
-	grow    sync.Mutex // held while the size is raised
+	grow    sync.RWMutex // held shared by what may lengthen the file, alone by what sets its length
 
 	noPunch, noZeroRange atomic.Bool // the file system answered that it cannot
 	run                  atomic.Pointer[dataRun]
