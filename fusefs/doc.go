@@ -3,18 +3,24 @@
 // # The tree
 //
 //	disk.raw               the guest disk
+//	partitions/            windows onto it, links to them by label and UUID, table.json (partitions.go, package ptable)
 //	chain/0/ 1/ …          the layers: disk.raw (from that layer down), own.raw (only what it holds), file, info.json
-//	info.json map.json     what the verbs print
+//	snapshots/NAME/        mkdir, rmdir and mv make, delete and rename internal snapshots
+//	bitmaps/NAME/          the same for persistent dirty bitmaps
+//	info.json map.json     what the verbs print; check.json has its content, and its size, once it was opened
+//	ctl                    the verbs on the open image (control.go)
 //	stats.json error_log   figures since the mount, and the words of the last failures
+//
+// A mount of several images has a directory with such a tree for each (gallery.go).
 //
 // # Layers of the package
 //
-// tree.go, requests.go and xattr.go speak the protocol: they find the node or handle of a request (table.go) and turn
+// transport.go moves requests between the device and the tree; tree.go, requests.go and xattr.go find the node or handle of a request (table.go) and turn
 // errors into errno. node.go says what a file of the tree can be. data.go has the files that show a disk or a part of
 // it; image.go is the open image behind them, through which all writes go; text.go has the descriptions. mount.go,
 // attach.go, check.go and session.go make and end mounts.
 //
-// The raw interface of go-fuse is used, not its node layer: nothing is allocated for a read or a write.
+// Reads and writes are decoded by the transport itself and allocate nothing; all other requests are parsed by go-fuse.
 //
 // # Caching
 //
