@@ -1,6 +1,7 @@
 package vhdx
 
 import (
+	"bytes"
 	"context"
 	"testing"
 
@@ -11,18 +12,20 @@ import (
 // FuzzOpen opens damaged images, reads, checks, and writes them: an error is right, a panic or a hang is not.
 func FuzzOpen(f *testing.F) {
 	store, _ := family(f, 512)
-	for _, base := range []string{"parent.vhdx", "child.vhdx"} {
-		for _, at := range []int64{0, headerAt[0] + 8, headerAt[1] + 68, regionTableAt + 8, batAt, metaAt + 10, valueAt, valueAt + 8, valueAt + 260} {
-			f.Add(store.Bytes(base)[:4*mib], at, []byte{0xff, 0x00, 0x40, 0x07})
+	bases := map[bool][]byte{}
+	for child, base := range map[bool]string{false: "parent.vhdx", true: "child.vhdx"} {
+		bases[child] = store.Bytes(base)[:4*mib]
+		for _, at := range []uint32{0, 64<<10 + 8, 128<<10 + 68, 128<<10 + 48, regionTableAt + 8, regionTableAt + 32, batAt, metaAt + 10,
+			valueAt, valueAt + 8, valueAt + 260} {
+			f.Add(child, at, []byte{0xff, 0x00, 0x40, 0x07}, uint32(batAt+8), []byte{6, 0, 0x40, 0})
 		}
 	}
-	f.Fuzz(func(t *testing.T, data []byte, at int64, over []byte) {
-		if len(data) > 16*mib {
-			return
-		}
-		if at >= 0 && at < int64(len(data)) {
-			copy(data[at:], over)
-		}
+	f.Add(true, uint32(64<<10+48), []byte{1}, uint32(mib), []byte("loge\x00\x00\x00\x00\x00\x10\x00\x00"))
+	// Changes of two places, not the whole file: what matters is in few of its bytes.
+	f.Fuzz(func(t *testing.T, child bool, at uint32, over []byte, at2 uint32, over2 []byte) {
+		data := bytes.Clone(bases[child])
+		copy(data[at%(4*mib):], over)
+		copy(data[at2%(4*mib):], over2)
 		// The sums are made right, so that what they protect is reached.
 		for _, s := range []struct{ at, n int }{{int(headerAt[0]), headerSize}, {int(headerAt[1]), headerSize}, {regionTableAt, tableSize}} {
 			if s.at+s.n <= len(data) {

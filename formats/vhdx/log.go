@@ -18,6 +18,8 @@ const (
 	// logWork bounds, beside twice the log's length, the bytes that are summed while entries are looked for: entries that
 	// are not valid may overlap.
 	logWork = 256 * mib
+	// maxFile bounds the length that a log entry may give the file: the largest disk takes little more than half of it.
+	maxFile = 128 * tib
 )
 
 // logEntry is a valid log entry (section 2.3.1) without its data.
@@ -149,8 +151,8 @@ func (l *logReader) sound(ctx context.Context, e logEntry, want uint32) bool {
 func (l *logReader) replay(ctx context.Context, run []logEntry) error {
 	size := uint64(l.file.Size())
 	for _, e := range run {
-		if e.flushed > size || e.last > 1<<62 {
-			return syscall.EINVAL // the file was cut off
+		if e.flushed > size || e.last > maxFile {
+			return syscall.EINVAL // the file was cut off, or nothing that can be
 		}
 		if err := l.replayEntry(ctx, e, max(size, e.last)); err != nil {
 			return err

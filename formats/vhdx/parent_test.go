@@ -108,7 +108,7 @@ func family(t testing.TB, sector int) (*formatstest.Store, []byte) {
 		t.Fatal(err)
 	}
 	newImage(t, store, "child.vhdx", sector, map[string]string{
-		"parent_linkage": "{" + strings.ToUpper(g.String()) + "}", "relative_path": `.\parent.vhdx`,
+		"parent_linkage": "{" + g.String() + "}", "relative_path": `.\parent.vhdx`,
 		"absolute_win32_path": `C:\elsewhere\parent.vhdx`})
 	return store, want
 }
@@ -275,6 +275,27 @@ func TestParentChanged(t *testing.T) {
 	store.Put("parent.vhdx", nil)
 	if _, err := openIn(store, "child.vhdx", "vhdx", 0); err == nil || errors.Is(err, context.Canceled) {
 		t.Errorf("an empty parent: %v", err)
+	}
+}
+
+func TestLinkage(t *testing.T) {
+	g := newGUID()
+	for value, want := range map[string]bool{"{" + g.String() + "}": true, strings.ToUpper(g.String()): true, "": false,
+		newGUID().String(): false} {
+		if l := (&locator{map[string]string{"parent_linkage": value}}); l.links(g) != want {
+			t.Errorf("%q links to %s: %v", value, g, !want)
+		}
+	}
+	for want, values := range map[string]map[string]string{
+		"../base/p.vhdx": {"relative_path": `..\base\p.vhdx`, "absolute_win32_path": `C:\x\q.vhdx`},
+		"p.vhdx":         {"relative_path": `.\p.vhdx`},
+		"q.vhdx":         {"absolute_win32_path": `C:\x\q.vhdx`},
+		"r.vhdx":         {"volume_path": `\\?\Volume{26a21bda}\r.vhdx`},
+		"":               {},
+	} {
+		if got := (&locator{values}).name(); got != want {
+			t.Errorf("%v: name %q, want %q", values, got, want)
+		}
 	}
 }
 

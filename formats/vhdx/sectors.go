@@ -60,21 +60,31 @@ func (m *sectors) touch(s *sector) {
 	}
 }
 
+// word reads the entry at off. The BAT begins at a multiple of 1 MiB; one that does not works in QEMU and here, and its
+// entries may lie in two sectors.
 func (m *sectors) word(ctx context.Context, off int64) (uint64, error) {
-	s, err := m.at(ctx, off)
-	if err != nil {
-		return 0, err
+	var raw [8]byte
+	for done := 0; done < len(raw); {
+		s, err := m.at(ctx, off+int64(done))
+		if err != nil {
+			return 0, err
+		}
+		done += copy(raw[done:], s.data[(off+int64(done))%logSector:])
 	}
-	return binary.LittleEndian.Uint64(s.data[off%logSector:]), nil
+	return binary.LittleEndian.Uint64(raw[:]), nil
 }
 
 func (m *sectors) setWord(ctx context.Context, off int64, v uint64) error {
-	s, err := m.at(ctx, off)
-	if err != nil {
-		return err
+	raw := binary.LittleEndian.AppendUint64(nil, v)
+	for len(raw) > 0 {
+		s, err := m.at(ctx, off)
+		if err != nil {
+			return err
+		}
+		n := copy(s.data[off%logSector:], raw)
+		m.touch(s)
+		raw, off = raw[n:], off+int64(n)
 	}
-	binary.LittleEndian.PutUint64(s.data[off%logSector:], v)
-	m.touch(s)
 	return nil
 }
 

@@ -173,8 +173,8 @@ func (d *image) extend(ctx context.Context, n int64) (int64, error) {
 }
 
 func (d *image) extendLocked(ctx context.Context, n int64) (int64, error) {
-	if d.log.length == 0 {
-		return 0, syscall.EINVAL // nothing can be linked without a log
+	if end := d.file.Size(); d.log.length == 0 || d.regions.bat > end-d.head.batEntries()*8 {
+		return 0, syscall.EINVAL // nothing can be linked without a log and a BAT that are in the file
 	}
 	at := d.end
 	if err := d.file.Truncate(ctx, at+n, formats.PreallocOff); err != nil {
