@@ -15,10 +15,10 @@
 //
 // # Layers of the package
 //
-// transport.go moves requests between the device and the tree; tree.go, requests.go and xattr.go find the node or handle of a request (table.go) and turn
-// errors into errno. node.go says what a file of the tree can be. data.go has the files that show a disk or a part of
-// it; image.go is the open image behind them, through which all writes go; text.go has the descriptions. mount.go,
-// attach.go, check.go and session.go make and end mounts.
+// transport.go moves requests between the device and the tree; tree.go, requests.go and xattr.go find the node or handle
+// of a request (table.go) and turn errors into errno. node.go says what a file of the tree can be. data.go has the files
+// that show a disk or a part of it; image.go is the open image behind them, through which all writes go; text.go has the
+// descriptions. mount.go, attach.go, check.go and session.go make and end mounts.
 //
 // Reads and writes are decoded by the transport itself and allocate nothing; all other requests are parsed by go-fuse.
 //
