@@ -29,8 +29,8 @@ func (n *Node) Alone(f func(view *Node) error) error {
 	})
 }
 
-// ReopenBacking opens the backing file anew for writing, or for reading only (commit writes to it). If that fails, it
-// is opened as it was; should that fail as well, requests that need it fail, rather than see zeroes.
+// ReopenBacking opens the backing file anew for writing, or for reading only (commit writes to it). If that fails, or the
+// image refuses the file so, it is opened as it was; should that fail as well, requests that need it fail, rather than see zeroes.
 func (n *Node) ReopenBacking(ctx context.Context, env *Env, writable bool) error {
 	return n.Exclusive(func() error {
 		backed, ok := n.img.(formats.Backed)
@@ -54,7 +54,14 @@ func (n *Node) ReopenBacking(ctx context.Context, env *Env, writable bool) error
 		}
 		if e := backed.SetBacking(b); e != nil {
 			b.Close()
-			return e
+			if b, _ = old.again(context.WithoutCancel(ctx), env, !writable); b == nil {
+				return e
+			}
+			if backed.SetBacking(b) != nil {
+				b.Close()
+				return e
+			}
+			err = e
 		}
 		n.backing.Store(b)
 		return err

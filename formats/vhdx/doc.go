@@ -38,5 +38,7 @@
 //
 // # Not supported
 //
-// Resize, giving up blocks (a discard makes holes in the host's file), making differencing images.
+// Resize, giving up blocks (a discard makes holes in the host's file), making and committing differencing images. While an
+// image is open for writing its header names a log, so that who opens it beside the writer, for reading, is told that the
+// log must be replayed.
 package vhdx

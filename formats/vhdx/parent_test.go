@@ -102,8 +102,8 @@ func family(t testing.TB, sector int) (*formatstest.Store, []byte) {
 			t.Fatal(err)
 		}
 	}
-	p, _ := formats.As[interface{ DataGUID() [16]byte }](n)
-	g := guid(p.DataGUID())
+	p, _ := formats.As[*image](n)
+	g := p.dataGUID()
 	if err := n.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -275,6 +275,21 @@ func TestParentChanged(t *testing.T) {
 	store.Put("parent.vhdx", nil)
 	if _, err := openIn(store, "child.vhdx", "vhdx", 0); err == nil || errors.Is(err, context.Canceled) {
 		t.Errorf("an empty parent: %v", err)
+	}
+}
+
+// TestNoCommit: what would cut the image off from its parent is refused, and both stay as they were.
+func TestNoCommit(t *testing.T) {
+	store, want := family(t, 512)
+	n := mustOpenIn(t, store, "child.vhdx", "vhdx", readWrite)
+	defer n.Close()
+	parent := store.Bytes("parent.vhdx")
+	if err := n.ReopenBacking(context.Background(), storeEnv(store), true); err == nil || !strings.Contains(err.Error(), "cannot be committed") {
+		t.Errorf("reopening the parent for writing: %v", err)
+	}
+	wantContent(t, n, want, "after that")
+	if !bytes.Equal(parent, store.Bytes("parent.vhdx")) {
+		t.Error("the parent has been changed")
 	}
 }
 
