@@ -11,6 +11,7 @@ import (
 // findFree finds the first count free clusters in a row from nextFree on and moves nextFree behind them, as QEMU does.
 // mu is held.
 func (i *image) findFree(ctx context.Context, count uint64) (hostOff, error) {
+	i.settleDiscards(ctx)
 	blocks := int64(0)
 	for have := uint64(0); have < count; {
 		t, err := i.refBlockOf(ctx, i.nextFree)
@@ -36,6 +37,14 @@ func (i *image) findFree(ctx context.Context, count uint64) (hostOff, error) {
 	return hostOff((i.nextFree - count) << i.clusterBits), nil
 }
 
+// settleDiscards punches what is queued, before any of it is used again. That it fails is no reason not to allocate. mu is
+// held.
+func (i *image) settleDiscards(ctx context.Context) {
+	if len(i.discards) > 0 {
+		_ = i.discardFree(ctx)
+	}
+}
+
 // allocClusters takes a run of clusters for n bytes. mu is held.
 func (i *image) allocClusters(ctx context.Context, n int64) (hostOff, error) {
 	for {
@@ -56,6 +65,7 @@ func (i *image) allocClusters(ctx context.Context, n int64) (hostOff, error) {
 
 // allocClustersAt takes at most count clusters from off on, as long as they are free, and returns how many. mu is held.
 func (i *image) allocClustersAt(ctx context.Context, off hostOff, count int64) (int64, error) {
+	i.settleDiscards(ctx)
 	for {
 		got := int64(0)
 		for ; got < count; got++ {

@@ -95,6 +95,10 @@ func (a *audit) repairSnapshotTable() error {
 	if n == 0 || a.fix&formats.FixErrors == 0 {
 		return nil
 	}
+	// Of the old table only what was counted can be given back.
+	if end := int64(a.hdr.snapshotsOffset) + a.snapshots.size; end-a.fileLen >= a.clusterSize {
+		a.snapshots.size = 0
+	}
 	if err := a.storeSnapshots(a.ctx, a.snapshots); err != nil {
 		a.snap.CheckErrors++
 		a.env.Report("ERROR failed to update snapshot table: %s", qerr.Strerror(qerr.Of(err)))
