@@ -3,6 +3,7 @@ package vmdk
 import (
 	"context"
 	"encoding/binary"
+	"hash/adler32"
 	"sync"
 	"syscall"
 
@@ -68,9 +69,9 @@ func (d *image) storeGrain(ctx context.Context, e *extent, p []byte, off int64) 
 	c := encoders.Get().(*encoder)
 	defer encoders.Put(c)
 	out := sized(&c.out, markerSize+2*e.grain+2*sector)
-	n, ok := c.deflate.Zlib(out[markerSize:len(out)-sector], p)
+	n, ok := c.deflate.Zlib(out[markerSize:markerSize+len(p)], p)
 	if !ok {
-		return qerr.New(syscall.EINVAL, "A grain cannot be compressed")
+		n = storedStream(out[markerSize:], p)
 	}
 	le := binary.LittleEndian
 	le.PutUint64(out, uint64((e.start+off)/sector))
@@ -103,6 +104,26 @@ func (d *image) storeGrain(ctx context.Context, e *extent, p []byte, off int64) 
 		d.set(e, t, off/e.grain%e.tableLen, at)
 	}
 	return err
+}
+
+// storedStream wraps what does not become smaller in a zlib stream of stored blocks.
+func storedStream(dst, p []byte) int {
+	const most = 1<<16 - 1
+	n := copy(dst, "\x78\x01")
+	for rest := p; len(rest) > 0; {
+		k := min(len(rest), most)
+		dst[n] = 0
+		if k == len(rest) {
+			dst[n] = 1
+		}
+		binary.LittleEndian.PutUint16(dst[n+1:], uint16(k))
+		binary.LittleEndian.PutUint16(dst[n+3:], ^uint16(k))
+		n += 5
+		n += copy(dst[n:], rest[:k])
+		rest = rest[k:]
+	}
+	binary.BigEndian.PutUint32(dst[n:], adler32.Checksum(p))
+	return n + 4
 }
 
 // place takes space for grain g, which must not be stored yet.

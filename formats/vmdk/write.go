@@ -23,7 +23,7 @@ func (d *image) WriteAt(ctx context.Context, p []byte, off int64, f formats.Writ
 	for len(p) > 0 {
 		e := d.at(off)
 		n := min(int64(len(p)), e.end()-off)
-		if err := d.writeExtent(ctx, e, p[:n], off-e.start); err != nil {
+		if err := d.writeExtent(ctx, e, p[:n], off-e.start, n == int64(len(p))); err != nil {
 			return err
 		}
 		p, off = p[n:], off+n
@@ -34,17 +34,21 @@ func (d *image) WriteAt(ctx context.Context, p []byte, off int64, f formats.Writ
 	return d.relieve(ctx)
 }
 
-// writeExtent writes to one extent; off counts from its start.
-func (d *image) writeExtent(ctx context.Context, e *extent, p []byte, off int64) error {
+// writeExtent writes to one extent; off counts from its start. last: nothing of the request comes behind p.
+func (d *image) writeExtent(ctx context.Context, e *extent, p []byte, off int64, last bool) error {
 	if e.width == 8 {
 		return qerr.New(syscall.ENOTSUP, "seSparse images cannot be written")
 	}
 	if e.compressed {
 		return d.storeCompressed(ctx, e, p, off)
 	}
-	// A plain extent takes clusters that are to be compressed, too: these come before their turn.
-	if err := formats.TurnOf(ctx).Await(); err != nil {
-		return err
+	// Clusters that are to be compressed come before their turn, and a plain extent takes them as they are.
+	turn := formats.TurnOf(ctx)
+	ctx = formats.WithTurn(ctx, nil)
+	if !e.flat {
+		if err := turn.Await(); err != nil {
+			return err
+		}
 	}
 	if err := d.renewID(ctx); err != nil {
 		return err
@@ -56,6 +60,9 @@ func (d *image) writeExtent(ctx context.Context, e *extent, p []byte, off int64)
 		c, err := d.claim(ctx, e, off, int64(len(p)))
 		if err != nil {
 			return err
+		}
+		if last && c.n == int64(len(p)) {
+			turn.Pass()
 		}
 		if c.grains == 0 {
 			err = e.file.WriteAt(ctx, p[:c.n], c.sector*sector+off%e.grain, 0)
