@@ -18,17 +18,17 @@
 //
 // # Order of writes
 //
-// Before the first write both headers get new GUIDs for file, data and log, one after the other, each flushed. BAT and
-// sector bitmaps are cached in sectors of 4 KiB. A flush first makes data durable, then writes the changed sectors as one
-// log entry, flushes, and then writes them to their places: a crash leaves an entry that the next opening replays. An entry
-// takes at most a third of the log and is never wrapped around its end, so that the next one cannot touch it, and its
-// tail is itself: all that came before is in place. Close sets the log GUID to zero: nothing is to be replayed.
+// Before the first write both headers get new GUIDs for file and data, one after the other, each flushed. BAT and sector
+// bitmaps are cached in sectors of 4 KiB. A flush first makes data durable, then writes the changed sectors as one log
+// entry and a header that names it, flushes, writes the sectors to their places, flushes, and writes the other header,
+// which names no log: a crash leaves an entry that the next opening replays, or nothing to be done. The two headers are
+// never both in flight. Each entry has a GUID of its own, so that none before it counts any more.
 //
 // # Locks
 //
 // commit, then mu; grow, then mu. mu guards the cached sectors and the in-flight allocations; no data is moved under it
-// (sectors of the BAT are loaded under it). grow serialises what lengthens the file, commit what writes the log, begin
-// the first change of the headers. A block that is being allocated is in pending; who else writes there waits.
+// (sectors of the BAT are loaded under it). grow serialises what lengthens the file, commit what writes log and headers.
+// A block that is being allocated is in pending; who else writes there waits.
 //
 // # As in QEMU
 //
@@ -38,7 +38,5 @@
 //
 // # Not supported
 //
-// Resize, giving up blocks (a discard makes holes in the host's file), making and committing differencing images. While an
-// image is open for writing its header names a log, so that who opens it beside the writer, for reading, is told that the
-// log must be replayed.
+// Resize, giving up blocks (a discard makes holes in the host's file), making and committing differencing images.
 package vhdx

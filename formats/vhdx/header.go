@@ -94,21 +94,30 @@ func (h *headers) load(ctx context.Context) error {
 	return nil
 }
 
-// update changes both headers, the one that does not count first, each durable before the next step.
+// put changes the header that does not count, which then does. Before the next put there must be a flush: one of the
+// two is whole at any time.
+func (h *headers) put(ctx context.Context, change func(*header)) error {
+	other := 1 - h.current
+	next := *h.now()
+	change(&next)
+	binary.LittleEndian.PutUint64(next[8:], next.sequence()+1)
+	seal(next[:])
+	if err := h.file.WriteAt(ctx, next[:], headerAt[other], 0); err != nil {
+		return err
+	}
+	h.both[other], h.current = next, other
+	return nil
+}
+
+// update changes both headers, each durable before the next step.
 func (h *headers) update(ctx context.Context, change func(*header)) error {
 	for range 2 {
-		other := 1 - h.current
-		next := *h.now()
-		change(&next)
-		binary.LittleEndian.PutUint64(next[8:], next.sequence()+1)
-		seal(next[:])
-		if err := h.file.WriteAt(ctx, next[:], headerAt[other], 0); err != nil {
+		if err := h.put(ctx, change); err != nil {
 			return err
 		}
 		if err := h.file.Flush(ctx); err != nil {
 			return err
 		}
-		h.both[other], h.current = next, other
 	}
 	return nil
 }

@@ -38,11 +38,10 @@ type image struct {
 	fixed    bool // made with all blocks present
 	flags    formats.OpenFlags
 
-	commit sync.Mutex
+	commit sync.Mutex // for the headers and the log
 	log    journal
 
-	beginning sync.Mutex
-	begun     atomic.Bool // the headers say that the image has been written
+	begun atomic.Bool // the headers say that the image has been written
 
 	grow sync.Mutex
 	end  int64 // of the file, a multiple of 1 MiB
@@ -236,9 +235,6 @@ func (d *image) Close() error {
 	}
 	ctx := context.Background()
 	if err := d.Flush(ctx); err != nil || !d.begun.Load() {
-		return err
-	}
-	if err := d.file.Flush(ctx); err != nil {
 		return err
 	}
 	return d.finish(ctx)

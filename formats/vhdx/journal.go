@@ -52,37 +52,30 @@ func (j *journal) entry(parts []part, size int64) (raw []byte, off int64) {
 	return raw, j.off + j.at
 }
 
-// begin changes the headers before the first write: new GUIDs, and one for the log.
+// begin gives both headers new GUIDs before the first write.
 func (d *image) begin(ctx context.Context) error {
 	if d.begun.Load() {
 		return nil
 	}
-	d.beginning.Lock()
-	defer d.beginning.Unlock()
+	d.commit.Lock()
+	defer d.commit.Unlock()
 	if d.begun.Load() {
 		return nil
 	}
-	d.log.id = newGUID()
+	ctx = context.WithoutCancel(ctx)
+	if err := d.file.Flush(ctx); err != nil {
+		return err
+	}
 	file, data := newGUID(), newGUID()
-	err := d.heads.update(context.WithoutCancel(ctx), func(h *header) {
+	err := d.heads.update(ctx, func(h *header) {
 		copy(h[16:], file[:])
 		copy(h[32:], data[:])
-		if d.log.length > 0 {
-			copy(h[48:], d.log.id[:])
-		}
+		clear(h[48:64])
 	})
 	if err == nil {
 		d.begun.Store(true)
 	}
 	return err
-}
-
-// finish says in the headers that nothing is to be replayed.
-func (d *image) finish(ctx context.Context) error {
-	if !d.begun.Load() || d.log.length == 0 {
-		return nil
-	}
-	return d.heads.update(ctx, func(h *header) { clear(h[48:64]) })
 }
 
 // Flush makes data durable, then the BAT and the sector bitmaps, through the log.
@@ -96,17 +89,17 @@ func (d *image) Flush(ctx context.Context) error {
 	// What the sectors name was written before they were taken.
 	err := d.file.Flush(ctx)
 	for len(parts) > 0 && err == nil {
-		round := parts[:min(len(parts), d.log.room())]
+		round := parts[:min(len(parts), max(d.log.room(), 1))]
 		if err = d.logged(ctx, round); err != nil {
 			break
 		}
-		if parts = parts[len(round):]; len(parts) > 0 {
-			// The next entry's tail says that this one is in place.
-			err = d.file.Flush(ctx)
-		}
+		parts = parts[len(round):]
 		d.mu.Lock()
 		d.meta.written(round)
 		d.mu.Unlock()
+		if len(parts) > 0 {
+			err = d.file.Flush(ctx) // between two changes of the headers
+		}
 	}
 	if err != nil {
 		d.mu.Lock()
@@ -116,11 +109,16 @@ func (d *image) Flush(ctx context.Context) error {
 	return err
 }
 
-// logged makes an entry of the parts durable and writes them to their places. There they need not be durable: the next
-// flush does that before another entry is written.
+// logged writes the parts to their places by way of the log: a header that names it and the entry, a flush, the parts, a
+// flush, a header that names no log. A header that does not reach the disk in the end leads to the parts being written
+// once more. A flush comes before.
 func (d *image) logged(ctx context.Context, parts []part) error {
 	if d.log.length == 0 {
 		return syscall.EINVAL
+	}
+	d.log.id = newGUID()
+	if err := d.heads.put(ctx, func(h *header) { copy(h[48:], d.log.id[:]) }); err != nil {
+		return err
 	}
 	raw, off := d.log.entry(parts, d.file.Size())
 	if err := d.file.WriteAt(ctx, raw, off, 0); err != nil {
@@ -135,5 +133,16 @@ func (d *image) logged(ctx context.Context, parts []part) error {
 			return err
 		}
 	}
-	return nil
+	if err := d.file.Flush(ctx); err != nil {
+		return err
+	}
+	return d.heads.put(ctx, func(h *header) { clear(h[48:64]) })
+}
+
+// finish makes the header durable that says that nothing is to be replayed.
+func (d *image) finish(ctx context.Context) error {
+	if err := d.file.Flush(ctx); err != nil || d.heads.now().logGUID() == (guid{}) {
+		return err
+	}
+	return d.heads.update(ctx, func(h *header) { clear(h[48:64]) })
 }

@@ -125,6 +125,11 @@ func TestBothDirections(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
+		if err := n.Flush(ctx); err != nil {
+			t.Fatal(err)
+		}
+		// Between two flushes of the writer there is no log to be replayed.
+		stock(t, "qemu-img", "info", "-U", "-f", "vhdx", name)
 		if err := n.Close(); err != nil {
 			t.Fatal(err)
 		}
