@@ -241,3 +241,45 @@ func TestCompressedWrites(t *testing.T) {
 	})
 	same(t, want)
 }
+
+// TestZeroedGrains: zeroes over whole grains are entries of the table, which stock reads, and a later write brings back
+// one grain alone.
+func TestZeroedGrains(t *testing.T) {
+	t.Chdir(t.TempDir())
+	if out, err := stock(t, "qemu-img", "create", "-q", "-f", "vmdk", "-o", "zeroed_grain=on", "disk.vmdk", "1M"); err != nil {
+		t.Fatal(out)
+	}
+	ctx, want := context.Background(), pattern(77, 2048)
+	change(t, func(n *chain.Node) error { return n.WriteAt(ctx, want, 0, 0) })
+	before, _ := os.Stat("disk.vmdk")
+	clear(want[128<<10 : 384<<10])
+	change(t, func(n *chain.Node) error { return n.WriteZeroes(ctx, 128<<10, 256<<10, 0) })
+	if after, _ := os.Stat("disk.vmdk"); after.Size() != before.Size() {
+		t.Errorf("the file has grown from %d to %d bytes", before.Size(), after.Size())
+	}
+	same(t, want)
+	copy(want[200<<10:], "here")
+	change(t, func(n *chain.Node) error { return n.WriteAt(ctx, []byte("here"), 200<<10, 0) })
+	same(t, want)
+}
+
+// TestRefusedWrites: what cannot be written is left as it is.
+func TestRefusedWrites(t *testing.T) {
+	ctx, made := context.Background(), madeDisks()
+	made["stream"].write(t)
+	change(t, func(n *chain.Node) error {
+		if err := n.WriteAt(ctx, make([]byte, 64<<10), 0, 0); !errors.Is(err, syscall.ENOTSUP) {
+			t.Errorf("a grain is put behind the footer: %v, want ENOTSUP", err)
+		}
+		return nil
+	})
+	if p, _ := os.ReadFile("disk.vmdk"); !bytes.Equal(p, made["stream"]["disk.vmdk"]) {
+		t.Error("the file has changed")
+	}
+	made["seSparse"].write(t)
+	out, _ := stock(t, "qemu-io", "-f", "vmdk", "-c", "write 0 512", "disk.vmdk")
+	_, err := chain.Open(ctx, environment(t), chain.Request{Filename: "disk.vmdk", Format: "vmdk", Flags: formats.ReadWrite})
+	if err == nil || !strings.Contains(out, err.Error()) {
+		t.Errorf("open for writing: %v\nstock: %s", err, out)
+	}
+}
