@@ -10,6 +10,7 @@ import (
 	"platter/formats/protocol/nbd"
 	"platter/formats/protocol/null"
 	"platter/formats/protocol/vvfat"
+	"platter/formats/protocol/web"
 	"platter/formats/qcow2"
 	"platter/formats/raw"
 	"platter/formats/vdi"
@@ -36,5 +37,5 @@ func Registry() *formats.Registry {
 		nbd.Driver(),
 		vvfat.Driver(),
 	}
-	return formats.NewRegistry(append(drivers, null.Drivers()...)...)
+	return formats.NewRegistry(append(append(drivers, null.Drivers()...), web.Drivers()...)...)
 }
