@@ -30,5 +30,6 @@
 // # Not supported
 //
 // Extents of kind ZERO, RDM and devices, encryption, change tracking files, the journal of a seSparse extent, resize,
-// repair. A compressed image that ends in a footer is not written to.
+// repair. A compressed image that ends in a footer is not written to. The header of a COWD extent names a first free
+// sector, which writing leaves as it is, as QEMU does.
 package vmdk
