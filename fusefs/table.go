@@ -36,19 +36,6 @@ func (t *table) get(id uint64) (node, error) {
 	return s.node, nil
 }
 
-// id gives the number of n, without counting a lookup; n gets one if it has none.
-func (t *table) id(n node) uint64 {
-	t.mu.RLock()
-	id, ok := t.ids[n]
-	t.mu.RUnlock()
-	if ok {
-		return id
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.number(n)
-}
-
 func (t *table) number(n node) uint64 {
 	if id, ok := t.ids[n]; ok {
 		return id

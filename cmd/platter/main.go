@@ -160,12 +160,6 @@ func (e *env) verbNames() []string {
 	return names
 }
 
-// notYet is what a verb says that cannot work in this build.
-func (e *env) notYet(name string) int {
-	e.report("'%s' is not available in this build", name)
-	return 1
-}
-
 // suggestOption adds, in platter mode, the option that was probably meant.
 func (p *parser) suggestOption(err error) {
 	_, quoted, ok := strings.Cut(err.Error(), "unrecognized option '--")

@@ -43,7 +43,7 @@ func TestFunctionSizes(t *testing.T) {
 // larger packages, each with its reason.
 var larger = map[string]int{
 	"cmd/platter":   45, // a short file for each verb
-	"formats/qcow2": 45, // a short file for each structure on disk and for what is done with it
+	"formats/qcow2": 50, // a short file for each structure on disk and for what is done with it
 }
 
 func TestPackageSizes(t *testing.T) {
