@@ -195,3 +195,38 @@ func TestChangeBacking(t *testing.T) {
 	}
 	sound(t, s, "in the end")
 }
+
+// TestChangeBackingCrashes crashes after every event, sectors torn apart: the header names one file or the other.
+func TestChangeBackingCrashes(t *testing.T) {
+	names := [][2]string{{"", ""}, {"base.raw", "raw"}, {"another with a longer name.qcow2", "qcow2"}, {strings.Repeat("n", 1000), "raw"},
+		{"x", "qcow2"}, {"", ""}}
+	for _, opts := range []string{"cluster_size=4k", "cluster_size=4k,compat=0.10"} {
+		s := newImage(t, opts, 1<<20)
+		n := openStore(t, s, rw)
+		r, _ := formats.As[formats.Rebacker](n)
+		starts := []int{s.Events()}
+		list := names
+		for _, c := range list[1:] {
+			must(t, n, func() error { return r.ChangeBacking(context.Background(), c[0], c[1]) })
+			starts = append(starts, s.Events())
+		}
+		for at := starts[0]; at <= s.Events(); at++ {
+			for seed := range uint64(100) {
+				c := s.Crash(at, rand.New(rand.NewPCG(uint64(at), seed)))
+				crashed := openStore(t, c, formats.NoBacking|formats.NoIO)
+				b, _ := formats.As[formats.Backed](crashed)
+				name, format := b.BackingFile()
+				crashed.Close()
+				k := 0
+				for k+1 < len(starts) && starts[k+1] <= at {
+					k++
+				}
+				got := [2]string{name, format}
+				if got != list[k] && (k+1 == len(list) || got != list[k+1]) {
+					t.Fatalf("%s: crash at %d, seed %d: %q", opts, at, seed, got)
+				}
+			}
+		}
+		n.Close()
+	}
+}

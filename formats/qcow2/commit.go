@@ -28,6 +28,7 @@ type picture struct {
 	l1Moved         bool
 	refTableMoved   bool
 	header, lazy    bool
+	headerRaw       []byte
 	linking         bool // the last step has begun: what it links may be reachable in the file
 	givenUp         int  // releases that this commit makes durable
 	earlyL2, lateL2 []patch
@@ -139,10 +140,8 @@ func (i *image) pictureHeader(p *picture) error {
 	if !p.header {
 		return nil
 	}
-	raw, err := i.hdr.encode()
-	if err == nil {
-		p.late = append(p.late, patch{0, raw})
-	}
+	var err error
+	p.headerRaw, err = i.hdr.encode()
 	return err
 }
 
@@ -173,6 +172,9 @@ func (i *image) writePicture(ctx context.Context, p *picture) error {
 		if err := i.file.Flush(ctx); err != nil {
 			return err
 		}
+	}
+	if p.headerRaw != nil {
+		return i.writeHeader(ctx, p.headerRaw)
 	}
 	return nil
 }

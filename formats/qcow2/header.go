@@ -1,6 +1,7 @@
 package qcow2
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"math/bits"
@@ -268,4 +269,68 @@ func (h *header) checkTable(off uint64, entries uint64, entrySize uint64, limit 
 		return qerr.New(syscall.EINVAL, "%s offset invalid", name)
 	}
 	return nil
+}
+
+// sectorLen is what a disk writes as a whole or not at all.
+const sectorLen = 512
+
+// betweenName is how far before the end of the header cluster the backing file's name is while the header changes.
+const betweenName = 1024
+
+// writeHeader writes the first cluster, durably. A crash may leave some sectors of it as they were; if more than one
+// changes, the first one is therefore written twice: first with all that matters in it and the name of the backing file
+// at the end of the cluster, so that the other sectors may be in any state.
+func (i *image) writeHeader(ctx context.Context, raw []byte) error {
+	if i.creating {
+		return i.file.WriteAt(ctx, raw, 0, 0)
+	}
+	old := make([]byte, len(raw))
+	if err := i.file.ReadAt(ctx, old, 0); err != nil {
+		return err
+	}
+	steps := [][]patch{{{0, raw}}}
+	if between := i.headerBetween(old, raw); between != nil {
+		end := len(raw) - betweenName
+		steps = [][]patch{{{int64(end), append([]byte(i.hdr.backingName), 0)}}, {{0, between}}, {{sectorLen, raw[sectorLen:end]}},
+			{{0, raw[:sectorLen]}}, {{int64(end), raw[end:]}}}
+	}
+	for _, step := range steps {
+		if err := i.writePatches(ctx, step); err != nil {
+			return err
+		}
+		if err := i.file.Flush(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// headerBetween is the first sector for the time between; nil if one write does, or if a sector cannot hold all.
+func (i *image) headerBetween(old, raw []byte) []byte {
+	changed := 0
+	for at := 0; at < len(raw); at += sectorLen {
+		if !bytes.Equal(old[at:at+sectorLen], raw[at:at+sectorLen]) {
+			changed++
+		}
+	}
+	end := len(raw) - betweenName
+	if changed < 2 || end < 2*betweenName {
+		return nil
+	}
+	for at := end; at < len(raw); at++ {
+		if old[at]|raw[at] != 0 {
+			return nil
+		}
+	}
+	sector := make([]byte, sectorLen)
+	h := *i.hdr
+	// Version 2 in this place only leaves the table of feature names out.
+	if _, err := h.ext.encode(sector, int(h.length), false); err != nil {
+		return nil
+	}
+	if h.backingName != "" {
+		h.backingOffset = uint64(end)
+	}
+	h.putFixed(sector)
+	return sector
 }
