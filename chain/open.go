@@ -51,7 +51,6 @@ type role uint8
 const (
 	asRoot    role = iota
 	asStorage      // holds the bytes of a format: a protocol unless a driver is named
-	asFilter       // is behind a filter
 	asBacking
 )
 

@@ -32,9 +32,6 @@ func (o *opener) openPrimary(ctx context.Context, n *Node, p place, drv *formats
 		child = qobj.NewDict()
 	}
 	c := place{role: asStorage, parent: drv, filename: p.filename, opts: child, flags: inherit(p.flags), fromImg: p.fromImg}
-	if drv != nil && drv.Kind == formats.Filter {
-		c.role = asFilter
-	}
 	if drv == nil {
 		c.parent = &formats.Driver{} // a format, still unknown: its metadata is to be protected
 	}

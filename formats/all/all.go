@@ -5,6 +5,8 @@ import (
 	"platter/formats/bochs"
 	"platter/formats/cloop"
 	"platter/formats/dmg"
+	"platter/formats/filter/copyonread"
+	"platter/formats/filter/throttle"
 	"platter/formats/luks"
 	"platter/formats/protocol/file"
 	"platter/formats/protocol/nbd"
@@ -35,6 +37,8 @@ func Registry() *formats.Registry {
 		file.Driver(),
 		file.DeviceDriver(),
 		nbd.Driver(),
+		throttle.Driver(),
+		copyonread.Driver(),
 		vvfat.Driver(),
 	}
 	return formats.NewRegistry(append(append(drivers, null.Drivers()...), web.Drivers()...)...)
