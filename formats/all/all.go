@@ -14,6 +14,7 @@ import (
 	"platter/formats/protocol/vvfat"
 	"platter/formats/protocol/web"
 	"platter/formats/qcow2"
+	"platter/formats/qed"
 	"platter/formats/raw"
 	"platter/formats/vdi"
 	"platter/formats/vhdx"
@@ -34,6 +35,7 @@ func Registry() *formats.Registry {
 		dmg.Driver(),
 		luks.Driver(),
 		qcow2.Driver(),
+		qed.Driver(),
 		file.Driver(),
 		file.DeviceDriver(),
 		nbd.Driver(),

@@ -20,7 +20,6 @@ var pendingLines = []struct{ group, lines, why string }{
 // missing, adds the narrower lines for it. PLATTER_TEST_PENDING=1 runs these groups nevertheless.
 var pending = []pendingGroup{
 	{"*/parallels", "format"},
-	{"*/qed", "format"},
 	{"*/qcow", "format"},
 }
 
