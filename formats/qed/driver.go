@@ -72,6 +72,10 @@ func open(ctx context.Context, a formats.OpenArgs) (formats.Image, error) {
 
 // create lays out the header, the backing file's name behind it, and an empty L1 table.
 func create(ctx context.Context, a formats.CreateArgs) error {
+	format, given := a.Options.Raw("backing_fmt")
+	if given && a.HasDriver != nil && !a.HasDriver(format) {
+		return qerr.New(syscall.EINVAL, "Parameter 'backing-fmt' does not accept value '%s'", format)
+	}
 	cluster, table := a.Options.Uint("cluster_size", 64<<10), a.Options.Uint("table_size", 4)
 	// A zero asks for the default.
 	if cluster == 0 {
@@ -93,10 +97,10 @@ func create(ctx context.Context, a formats.CreateArgs) error {
 			h.maxSize())
 	}
 	name := a.Options.String("backing_file", "")
-	if len(name) > maxBackingName {
-		return qerr.New(syscall.EINVAL, "the name of the backing file is longer than %d bytes", maxBackingName)
+	if most := min(maxBackingName, int(cluster)-headerSize); len(name) > most {
+		return qerr.New(syscall.EINVAL, "the name of the backing file is longer than %d bytes", most)
 	}
-	h.setBacking(name, a.Options.String("backing_fmt", ""))
+	h.setBacking(name, format)
 	if err := a.File.WriteAt(ctx, append(h.bytes(), name...), 0, 0); err != nil {
 		return err
 	}

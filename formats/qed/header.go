@@ -24,7 +24,7 @@ const (
 	maxCluster = 1 << 26
 	maxTable   = 16
 
-	maxBackingName = 1023
+	maxBackingName = 4095
 )
 
 // header is the header's fields in the order of the file.

@@ -133,8 +133,8 @@ func (d *image) ReadAt(ctx context.Context, p []byte, off int64) error {
 		switch {
 		case r.kind > zeroCluster:
 			err = d.file.ReadAt(ctx, p[:r.n], r.host)
-		case r.kind == unallocated && d.backing != nil:
-			err = d.backing.ReadAt(ctx, p[:r.n], off)
+		case r.kind == unallocated:
+			err = d.readBacking(ctx, p[:r.n], off)
 		default:
 			clear(p[:r.n])
 		}
@@ -144,6 +144,19 @@ func (d *image) ReadAt(ctx context.Context, p []byte, off int64) error {
 		p, off = p[r.n:], off+r.n
 	}
 	return nil
+}
+
+// readBacking reads what shows through: the backing file, and zeroes behind its end.
+func (d *image) readBacking(ctx context.Context, p []byte, off int64) error {
+	known := int64(0)
+	if d.backing != nil {
+		known = min(max(d.backing.Size()-off, 0), int64(len(p)))
+	}
+	clear(p[known:])
+	if known == 0 {
+		return nil
+	}
+	return d.backing.ReadAt(ctx, p[:known], off)
 }
 
 // Status stops at the end of what an L2 table maps, as QEMU's driver does.

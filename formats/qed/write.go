@@ -170,8 +170,8 @@ func (d *image) copyUp(ctx context.Context, off, n, host int64, kind uint64) err
 		return nil
 	}
 	buf := make([]byte, n)
-	if known := min(n, d.Size()-off); kind == unallocated && d.backing != nil && known > 0 {
-		if err := d.backing.ReadAt(ctx, buf[:known], off); err != nil {
+	if known := min(n, d.Size()-off); kind == unallocated && known > 0 {
+		if err := d.readBacking(ctx, buf[:known], off); err != nil {
 			return err
 		}
 	}
