@@ -8,6 +8,7 @@ import (
 	"platter/formats/filter/copyonread"
 	"platter/formats/filter/throttle"
 	"platter/formats/luks"
+	"platter/formats/parallels"
 	"platter/formats/protocol/file"
 	"platter/formats/protocol/nbd"
 	"platter/formats/protocol/null"
@@ -34,6 +35,7 @@ func Registry() *formats.Registry {
 		cloop.Driver(),
 		dmg.Driver(),
 		luks.Driver(),
+		parallels.Driver(),
 		qcow2.Driver(),
 		qed.Driver(),
 		file.Driver(),

@@ -15,7 +15,6 @@ import (
 
 // pending are the formats, and single images, that platter does not read yet. Who lands a driver removes its line.
 var pending = map[string]bool{
-	"parallels":        true,
 	"parallels-bundle": true,
 }
 
