@@ -22,12 +22,14 @@ func (d *image) flush(ctx context.Context) error {
 	d.mu.Lock()
 	pages := d.tables.take()
 	d.mu.Unlock()
-	if err := d.store(ctx, pages); err != nil {
-		d.mu.Lock()
-		defer d.mu.Unlock()
+	err := d.store(ctx, pages)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err != nil {
 		d.tables.putBack(pages)
 		return err
 	}
+	d.tables.written(pages)
 	return d.unmark(ctx)
 }
 
@@ -58,10 +60,8 @@ func (d *image) store(ctx context.Context, pages []taken) error {
 }
 
 // unmark clears the need-check bit that this image set, if nothing is left to write. It need not be durable: the bit
-// only asks for a check too many.
+// only asks for a check too many. The caller holds mu.
 func (d *image) unmark(ctx context.Context) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
 	if !d.marked || d.tables.dirty > 0 || len(d.pending) > 0 {
 		return nil
 	}

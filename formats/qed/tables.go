@@ -16,6 +16,7 @@ const (
 type page struct {
 	raw   [pageSize]byte
 	dirty bool
+	busy  bool // taken: the file does not hold it yet
 	l1    bool // part of the L1 table
 }
 
@@ -50,7 +51,7 @@ func (t *tables) evict() {
 		if n == 0 {
 			return
 		}
-		if !p.dirty {
+		if !p.dirty && !p.busy {
 			delete(t.pages, at)
 			n--
 		}
@@ -88,28 +89,31 @@ type taken struct {
 	l1  bool
 }
 
-// take copies the dirty pages and calls them clean.
+// take copies the dirty pages and calls them clean. They stay in memory until written or putBack.
 func (t *tables) take() []taken {
 	var out []taken
 	for at, p := range t.pages {
 		if p.dirty {
 			out = append(out, taken{at, append([]byte(nil), p.raw[:]...), p.l1})
-			p.dirty = false
+			p.dirty, p.busy = false, true
 		}
 	}
 	t.dirty = 0
 	return out
 }
 
-// putBack makes pages dirty that could not be written. One that was dropped since is brought back.
+// written says that taken pages are in the file.
+func (t *tables) written(pages []taken) {
+	for _, c := range pages {
+		t.pages[c.at].busy = false
+	}
+}
+
+// putBack makes pages dirty again that could not be written.
 func (t *tables) putBack(pages []taken) {
 	for _, c := range pages {
 		p := t.pages[c.at]
-		if p == nil {
-			p = &page{l1: c.l1}
-			copy(p.raw[:], c.raw)
-			t.pages[c.at] = p
-		}
+		p.busy = false
 		if !p.dirty {
 			p.dirty = true
 			t.dirty++
@@ -117,5 +121,5 @@ func (t *tables) putBack(pages []taken) {
 	}
 }
 
-// drop forgets all pages, which are clean.
+// drop forgets all pages, which are clean and not taken.
 func (t *tables) drop() { t.pages, t.dirty = map[int64]*page{}, 0 }
