@@ -14,6 +14,7 @@ import (
 	"platter/formats/protocol/null"
 	"platter/formats/protocol/vvfat"
 	"platter/formats/protocol/web"
+	"platter/formats/qcow"
 	"platter/formats/qcow2"
 	"platter/formats/qed"
 	"platter/formats/raw"
@@ -36,6 +37,7 @@ func Registry() *formats.Registry {
 		dmg.Driver(),
 		luks.Driver(),
 		parallels.Driver(),
+		qcow.Driver(),
 		qcow2.Driver(),
 		qed.Driver(),
 		file.Driver(),
