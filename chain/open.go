@@ -69,6 +69,7 @@ type opener struct {
 	env   *Env
 	depth int
 	above []identity // the files of the layers that lead to the present one, for finding loops
+	again bool       // the image was open before: nobody is warned a second time
 }
 
 type identity struct{ dev, ino uint64 }
@@ -269,6 +270,9 @@ func (o *opener) openImage(ctx context.Context, n *Node, p place) error {
 	}
 	if drv.RawCreate && n.flags.Has(formats.Probed|formats.ReadWrite) {
 		n.guardProbe(o.env)
+		if !o.again {
+			n.WarnGuessed(o.env)
+		}
 	}
 	return nil
 }
@@ -279,7 +283,6 @@ func (n *Node) guardProbe(env *Env) {
 	n.probe = func(head []byte) bool {
 		return env.Registry.Probe(head[:min(len(head), sectorSize)], "") != n.drv
 	}
-	n.WarnGuessed(env)
 }
 
 // WarnGuessed says that the image was guessed to be raw, if it was, and what that means for writing.

@@ -79,6 +79,6 @@ func (n *Node) again(ctx context.Context, env *Env, writable bool) (*Node, error
 	if writable {
 		p.flags |= formats.ReadWrite | formats.Resize
 	}
-	o := opener{env: env}
+	o := opener{env: env, again: true}
 	return o.open(ctx, p)
 }

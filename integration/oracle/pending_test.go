@@ -17,7 +17,6 @@ var pendingLines = []struct{ group, lines, why string }{
 	{"rebase/parallels", `rebase -u`, "the message for an image that has no place for a backing file's name"},
 	{"create/vmdk", `-F ''`, "the message for a backing format of no name"},
 	{"commit/qcow", `commit -p`, "the number of progress lines of a commit over several layers"},
-	{"commit/qcow", `commit (-d )?-b .*base\.raw|commit mid\.qcow`, "a backing file whose format is probed is warned of when it is opened for writing"},
 	{"commit/vmdk", `commit -p`, "the number of progress lines of a commit that fails"},
 }
 
