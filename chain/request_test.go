@@ -224,3 +224,36 @@ type flaky struct {
 }
 
 func (f *flaky) Flush(context.Context) error { return f.fail }
+
+// counting counts the flushes that reach it.
+type counting struct {
+	*mem.File
+	flushes int
+}
+
+func (c *counting) Flush(context.Context) error { c.flushes++; return nil }
+
+func TestFlushReachesTheStorageWhenThereIsSomethingToFlush(t *testing.T) {
+	c := &counting{File: mem.NewFile(make([]byte, 4096))}
+	n := chain.Wrap(&formats.Driver{Name: "counting", Kind: formats.Protocol}, c, formats.ReadWrite, "counting")
+	ctx := context.Background()
+	for _, step := range []struct {
+		what string
+		do   func()
+		want int
+	}{
+		{"nothing", func() {}, 0},
+		{"a write", func() { n.WriteAt(ctx, []byte{1}, 0, 0) }, 1},
+		{"nothing more", func() {}, 1},
+		{"a change past the node", n.Touch, 2},
+		{"an exclusive operation", func() { n.Exclusive(func() error { return nil }) }, 3},
+	} {
+		step.do()
+		if err := n.Flush(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if c.flushes != step.want {
+			t.Errorf("after %s: %d flushes, want %d", step.what, c.flushes, step.want)
+		}
+	}
+}

@@ -99,6 +99,7 @@ func (c *conversion) whole(p copier.Piece) bool {
 func (c *conversion) copyByHost(ctx context.Context, p copier.Piece) bool {
 	h := p.Note.(hostRange)
 	to := p.Off
+	defer c.target.Touch()
 	for left := p.Len; left > 0; {
 		if ctx.Err() != nil {
 			return false
