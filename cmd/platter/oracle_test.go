@@ -6,8 +6,9 @@ import (
 	"errors"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"testing"
+
+	"platter/integration/programs"
 )
 
 // answer is what a command printed and how it ended.
@@ -19,18 +20,7 @@ type answer struct {
 // oracle gives the path of stock qemu-img, or skips the test.
 func oracle(t *testing.T) string {
 	t.Helper()
-	dir := os.Getenv("PLATTER_ORACLE")
-	if dir == "" {
-		dir = filepath.Join("..", "..", ".cache", "oracle")
-	}
-	path, err := filepath.Abs(filepath.Join(dir, "bin", "qemu-img"))
-	if err == nil {
-		_, err = os.Stat(path)
-	}
-	if err != nil {
-		t.Skipf("stock qemu-img is not there (make oracle): %v", err)
-	}
-	return path
+	return programs.StockPath(t, "qemu-img")
 }
 
 // ask runs stock qemu-img in dir.

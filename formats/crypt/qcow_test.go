@@ -6,24 +6,19 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+
+	"platter/integration/programs"
 )
 
 // Stock writes the first cluster of a qcow2 image with its old encryption; it lies at the end of the file.
 func TestStockQCow(t *testing.T) {
-	dir := os.Getenv("PLATTER_ORACLE")
-	if dir == "" {
-		dir = filepath.Join("..", "..", ".cache", "oracle")
-	}
-	if _, err := os.Stat(filepath.Join(dir, "bin", "qemu-img")); err != nil {
-		t.Skipf("stock qemu-img is absent: %v (PLATTER_ORACLE names its folder)", err)
-	}
 	file := filepath.Join(t.TempDir(), "x.qcow2")
 	const secret = "secret,id=s,data=sixteen letters and more"
 	for _, args := range [][]string{
 		{"qemu-img", "create", "-q", "--object", secret, "-f", "qcow2", "-o", "encrypt.format=aes,encrypt.key-secret=s", file, "1M"},
 		{"qemu-io", "--object", secret, "--image-opts", "encrypt.key-secret=s,file.filename=" + file, "-c", "write -P 0xa5 128k 64k"},
 	} {
-		if out, err := exec.Command(filepath.Join(dir, "bin", args[0]), args[1:]...).CombinedOutput(); err != nil {
+		if out, err := exec.Command(programs.StockPath(t, args[0]), args[1:]...).CombinedOutput(); err != nil {
 			t.Fatalf("%s: %v\n%s", args[0], err, out)
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	"platter/chain"
 	"platter/formats"
 	"platter/formats/all"
+	"platter/integration/programs"
 )
 
 type entry struct {
@@ -82,14 +83,7 @@ func TestCorpus(t *testing.T) {
 
 // Damaged images are refused in stock's words. One byte after the other of the trailer is changed.
 func TestStockRefusesAlike(t *testing.T) {
-	dir := os.Getenv("PLATTER_ORACLE")
-	if dir == "" {
-		dir = "../../.cache/oracle"
-	}
-	qemu := filepath.Join(dir, "bin/qemu-img")
-	if _, err := os.Stat(qemu); err != nil {
-		t.Skip("no stock qemu-img: make oracle, or set PLATTER_ORACLE")
-	}
+	qemu := programs.StockPath(t, "qemu-img")
 	var good []byte
 	for _, c := range corpus(t) {
 		if c.ID == "nudif-zlib" {

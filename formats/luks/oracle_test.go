@@ -17,20 +17,13 @@ import (
 	"platter/formats/luks"
 	"platter/formats/qerr"
 	"platter/formats/qobj"
+	"platter/integration/programs"
 )
 
 // tool finds a program of the stock tools, or skips.
 func tool(t testing.TB, name string) string {
 	t.Helper()
-	dir := os.Getenv("PLATTER_ORACLE")
-	if dir == "" {
-		dir = "../../.cache/oracle"
-	}
-	path := filepath.Join(dir, "bin", name)
-	if _, err := os.Stat(path); err != nil {
-		t.Skipf("no stock %s: make oracle, or set PLATTER_ORACLE", name)
-	}
-	return path
+	return programs.StockPath(t, name)
 }
 
 func objects() []string {

@@ -1,28 +1,20 @@
 package option_test
 
 import (
-	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"platter/formats/option"
 	"platter/formats/qerr"
 	"platter/formats/qobj"
+	"platter/integration/programs"
 )
 
 // qemuImg returns a function that runs stock qemu-img in an empty folder and gives its stdout and stderr.
 func qemuImg(t *testing.T) func(args ...string) (stdout, stderr string) {
 	t.Helper()
-	root := os.Getenv("PLATTER_ORACLE")
-	if root == "" {
-		root, _ = filepath.Abs("../../.cache/oracle")
-	}
-	bin := filepath.Join(root, "bin", "qemu-img")
-	if _, err := os.Stat(bin); err != nil {
-		t.Skip("no stock qemu-img 10.0.2: run `make oracle` or set PLATTER_ORACLE")
-	}
+	bin := programs.StockPath(t, "qemu-img")
 	dir := t.TempDir()
 	return func(args ...string) (string, string) {
 		var stdout, stderr strings.Builder

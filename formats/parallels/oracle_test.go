@@ -15,6 +15,7 @@ import (
 	"platter/chain"
 	"platter/formats"
 	"platter/formats/all"
+	"platter/integration/programs"
 	"platter/tools"
 )
 
@@ -30,15 +31,7 @@ func testEnv(words *strings.Builder) *chain.Env {
 // stock finds a program of the stock build.
 func stock(t *testing.T, name string) string {
 	t.Helper()
-	dir := os.Getenv("PLATTER_ORACLE")
-	if dir == "" {
-		dir = "../../.cache/oracle"
-	}
-	bin := filepath.Join(dir, "bin", name)
-	if _, err := os.Stat(bin); err != nil {
-		t.Skipf("stock %s is not there (make oracle): %v", name, err)
-	}
-	return bin
+	return programs.StockPath(t, name)
 }
 
 func run(t *testing.T, bin string, args ...string) {

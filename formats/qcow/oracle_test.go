@@ -15,19 +15,13 @@ import (
 	"platter/formats"
 	"platter/formats/all"
 	"platter/formats/qobj"
+	"platter/integration/programs"
 )
 
 // stock runs a stock tool and returns what it prints, or skips; the error is that of the run.
 func stock(t testing.TB, name string, args ...string) (string, error) {
 	t.Helper()
-	dir := os.Getenv("PLATTER_ORACLE")
-	if dir == "" {
-		dir = "../../.cache/oracle"
-	}
-	path := filepath.Join(dir, "bin", name)
-	if _, err := os.Stat(path); err != nil {
-		t.Skipf("no stock %s: make oracle, or set PLATTER_ORACLE", name)
-	}
+	path := programs.StockPath(t, name)
 	out, err := exec.Command(path, args...).CombinedOutput()
 	return string(out), err
 }

@@ -13,20 +13,13 @@ import (
 	"platter/chain"
 	"platter/formats"
 	"platter/formats/all"
+	"platter/integration/programs"
 )
 
 // oracleTool finds a program of the stock tools, or skips.
 func oracleTool(t testing.TB, name string) string {
 	t.Helper()
-	dir := os.Getenv("PLATTER_ORACLE")
-	if dir == "" {
-		dir = "../../.cache/oracle"
-	}
-	path := filepath.Join(dir, "bin", name)
-	if _, err := os.Stat(path); err != nil {
-		t.Skipf("no stock %s: make oracle, or set PLATTER_ORACLE", name)
-	}
-	return path
+	return programs.StockPath(t, name)
 }
 
 // stock runs a stock tool and returns what it prints; it must succeed.

@@ -16,6 +16,7 @@ import (
 	"platter/chain"
 	"platter/formats"
 	"platter/formats/all"
+	"platter/integration/programs"
 )
 
 func testEnv() *chain.Env {
@@ -29,15 +30,7 @@ func testEnv() *chain.Env {
 // stock finds one of the original programs.
 func stock(t *testing.T, program string) string {
 	t.Helper()
-	dir := os.Getenv("PLATTER_ORACLE")
-	if dir == "" {
-		dir = "../../.cache/oracle"
-	}
-	bin := filepath.Join(dir, "bin", program)
-	if _, err := os.Stat(bin); err != nil {
-		t.Skipf("stock %s is not there (make oracle): %v", program, err)
-	}
-	return bin
+	return programs.StockPath(t, program)
 }
 
 func run(t *testing.T, bin string, args ...string) string {

@@ -17,19 +17,12 @@ import (
 	"platter/formats/protocol/file"
 	"platter/formats/qerr"
 	"platter/formats/raw"
+	"platter/integration/programs"
 )
 
 func oracleTool(t testing.TB, name string) string {
 	t.Helper()
-	dir := os.Getenv("PLATTER_ORACLE")
-	if dir == "" {
-		dir = "../../.cache/oracle"
-	}
-	path := filepath.Join(dir, "bin", name)
-	if _, err := os.Stat(path); err != nil {
-		t.Skipf("no stock %s: make oracle, or set PLATTER_ORACLE", name)
-	}
-	return path
+	return programs.StockPath(t, name)
 }
 
 // tryStock runs a stock tool and returns what it prints and its exit code.

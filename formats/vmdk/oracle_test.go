@@ -7,7 +7,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -15,24 +14,16 @@ import (
 	"platter/chain"
 	"platter/formats"
 	"platter/formats/all"
+	"platter/integration/programs"
 )
 
 // stock runs a stock tool, or skips.
 func stock(t *testing.T, name string, args ...string) (string, error) {
 	t.Helper()
-	dir := os.Getenv("PLATTER_ORACLE")
-	if dir == "" {
-		dir = filepath.Join(root, "../../.cache/oracle")
-	}
-	program := filepath.Join(dir, "bin", name)
-	if _, err := os.Stat(program); err != nil {
-		t.Skipf("no stock %s: make oracle, or set PLATTER_ORACLE", name)
-	}
+	program := programs.StockPath(t, name)
 	out, err := exec.Command(program, args...).CombinedOutput()
 	return string(out), err
 }
-
-var root, _ = os.Getwd()
 
 func environment(t testing.TB) *chain.Env {
 	return &chain.Env{Registry: all.Registry(), Env: &formats.Env{

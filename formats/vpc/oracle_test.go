@@ -14,6 +14,7 @@ import (
 	"platter/chain"
 	"platter/formats"
 	"platter/formats/all"
+	"platter/integration/programs"
 )
 
 func testEnv() *chain.Env {
@@ -26,15 +27,7 @@ func testEnv() *chain.Env {
 
 func stock(t *testing.T) string {
 	t.Helper()
-	dir := os.Getenv("PLATTER_ORACLE")
-	if dir == "" {
-		dir = "../../.cache/oracle"
-	}
-	bin := filepath.Join(dir, "bin", "qemu-img")
-	if _, err := os.Stat(bin); err != nil {
-		t.Skipf("stock qemu-img is not there (make oracle): %v", err)
-	}
-	return bin
+	return programs.StockPath(t, "qemu-img")
 }
 
 func sum(p []byte) uint32 {

@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"platter/integration/programs"
 )
 
 // platter is the program under test.
@@ -78,17 +80,7 @@ func need(t *testing.T, tools ...string) {
 // stock gives a tool of stock qemu, or skips.
 func stock(t *testing.T, tool string) string {
 	t.Helper()
-	for _, dir := range []string{os.Getenv("PLATTER_ORACLE"), "../../.cache/oracle"} {
-		for _, sub := range []string{"bin", "usr/bin", "."} {
-			name := filepath.Join(dir, sub, tool)
-			if st, err := os.Stat(name); dir != "" && err == nil && !st.IsDir() {
-				abs, _ := filepath.Abs(name)
-				return abs
-			}
-		}
-	}
-	t.Skipf("no stock %s: set PLATTER_ORACLE or run make oracle", tool)
-	return ""
+	return programs.StockPath(t, tool)
 }
 
 // run runs a command that must succeed and gives its standard output.

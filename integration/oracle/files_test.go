@@ -12,6 +12,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"platter/integration/twin"
 )
 
 // compareFolders describes how the files of two folders differ, "" if they do not.
@@ -181,7 +183,7 @@ func (r *runner) compareImages(format, a, b, name string) string {
 	have := r.stock.Command(ctx, b, "check", "-f", format, name)
 	haveText, _ := have.CombinedOutput()
 	if want.ProcessState.ExitCode() != have.ProcessState.ExitCode() {
-		return "stock check:\n" + unified("check", string(wantText), string(haveText))
+		return "stock check:\n" + twin.Unified("check", string(wantText), string(haveText))
 	}
 	return compareAllocation(filepath.Join(a, name), filepath.Join(b, name))
 }

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"platter/integration/programs"
+	"platter/integration/twin"
 )
 
 // runner runs cases and counts them.
@@ -96,8 +97,8 @@ func difference(line string, want, have result) string {
 	if want.code != have.code {
 		fmt.Fprintf(&b, "exit code: stock %d, ours %d\n", want.code, have.code)
 	}
-	b.WriteString(unified("stdout", want.stdout, have.stdout))
-	b.WriteString(unified("stderr", want.stderr, have.stderr))
+	b.WriteString(twin.Unified("stdout", want.stdout, have.stdout))
+	b.WriteString(twin.Unified("stderr", want.stderr, have.stderr))
 	if b.Len() == 0 {
 		return ""
 	}
@@ -126,28 +127,4 @@ func (r *runner) judge(t *testing.T, g group, c testCase, report string) {
 	}
 }
 
-// words splits a command line at blanks; '…' keeps blanks and makes empty words.
-func words(line string) []string {
-	var out []string
-	var word strings.Builder
-	quoted, some := false, false
-	for _, c := range line {
-		switch {
-		case c == '\'':
-			quoted, some = !quoted, true
-		case c == ' ' && !quoted:
-			if some {
-				out = append(out, word.String())
-			}
-			word.Reset()
-			some = false
-		default:
-			word.WriteRune(c)
-			some = true
-		}
-	}
-	if some {
-		out = append(out, word.String())
-	}
-	return out
-}
+var words = twin.Words

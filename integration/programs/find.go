@@ -16,29 +16,33 @@ import (
 // Version is the release of the stock tools that everything is compared with.
 const Version = "10.0.2"
 
-// Root is the folder of go.mod, found upwards from the working folder, which under go test is the package's.
+// start is the working folder, which under go test is the package's until a test changes it.
+var start, _ = os.Getwd()
+
+// Root is the folder of go.mod, found upwards from the working folder in which the program began.
 var Root = sync.OnceValue(func() string {
-	dir, err := os.Getwd()
-	if err != nil {
-		panic(err)
-	}
-	for d := dir; ; d = filepath.Dir(d) {
+	for d := start; ; d = filepath.Dir(d) {
 		if _, err := os.Stat(filepath.Join(d, "go.mod")); err == nil {
 			return d
 		}
 		if d == filepath.Dir(d) {
-			panic("no go.mod above " + dir)
+			panic("no go.mod above " + start)
 		}
 	}
 })
 
+// stockDir is the folder that make oracle fills.
+func stockDir() string {
+	if dir := os.Getenv("PLATTER_ORACLE"); dir != "" {
+		return dir
+	}
+	return filepath.Join(Root(), ".cache", "oracle")
+}
+
 // Stock gives one of the oracle's tools: qemu-img, qemu-io, qemu-nbd, qemu-storage-daemon. The error says what to do
 // when it is not there.
 func Stock(tool string) (Program, error) {
-	dir := os.Getenv("PLATTER_ORACLE")
-	if dir == "" {
-		dir = filepath.Join(Root(), ".cache", "oracle")
-	}
+	dir := stockDir()
 	// The wrapper is for people; running the binary itself saves a shell for each of thousands of runs.
 	p := Program{Path: filepath.Join(dir, "root", "usr", "bin", tool), Name: tool}
 	if _, err := os.Stat(p.Path); err == nil {
@@ -141,4 +145,14 @@ func watchSources() error {
 		}
 	}
 	return nil
+}
+
+// StockPath gives the path under which one of the oracle's tools runs as it is, without an environment of its own; the
+// test is skipped when it is not there.
+func StockPath(t testing.TB, tool string) string {
+	t.Helper()
+	if _, err := Stock(tool); err != nil {
+		t.Skip(err)
+	}
+	return filepath.Join(stockDir(), "bin", tool)
 }

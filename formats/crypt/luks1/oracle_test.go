@@ -12,20 +12,13 @@ import (
 	"testing"
 
 	"platter/formats/crypt"
+	"platter/integration/programs"
 )
 
 // stock finds one of QEMU's own tools.
 func stock(t *testing.T, tool string) string {
 	t.Helper()
-	dir := os.Getenv("PLATTER_ORACLE")
-	if dir == "" {
-		dir = filepath.Join("..", "..", "..", ".cache", "oracle")
-	}
-	path := filepath.Join(dir, "bin", tool)
-	if _, err := os.Stat(path); err != nil {
-		t.Skipf("stock %s is absent: %v (PLATTER_ORACLE names its folder)", tool, err)
-	}
-	return path
+	return programs.StockPath(t, tool)
 }
 
 func run(t *testing.T, name string, args ...string) string {

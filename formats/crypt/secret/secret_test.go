@@ -12,6 +12,7 @@ import (
 
 	"platter/formats/qerr"
 	"platter/formats/qobj"
+	"platter/integration/programs"
 )
 
 var (
@@ -65,14 +66,7 @@ func TestContents(t *testing.T) {
 
 // What stock says, or that it takes the secret and fails later.
 func TestStockAlike(t *testing.T) {
-	dir := os.Getenv("PLATTER_ORACLE")
-	if dir == "" {
-		dir = filepath.Join("..", "..", "..", ".cache", "oracle")
-	}
-	qemu := filepath.Join(dir, "bin", "qemu-img")
-	if _, err := os.Stat(qemu); err != nil {
-		t.Skipf("stock qemu-img is absent: %v (PLATTER_ORACLE names its folder)", err)
-	}
+	qemu := programs.StockPath(t, "qemu-img")
 	file := filepath.Join(t.TempDir(), "f")
 	if err := os.WriteFile(file, []byte("AB\x00C@"), 0o600); err != nil {
 		t.Fatal(err)

@@ -21,6 +21,7 @@ import (
 	"platter/formats"
 	"platter/formats/protocol/nbd"
 	"platter/formats/raw"
+	"platter/integration/programs"
 )
 
 func testEnv() *chain.Env {
@@ -57,15 +58,7 @@ func serve(t *testing.T, program string, args func(socket string) []string) (soc
 
 func stockServer(t *testing.T) string {
 	t.Helper()
-	dir := os.Getenv("PLATTER_ORACLE")
-	if dir == "" {
-		dir = "../../../.cache/oracle"
-	}
-	bin := filepath.Join(dir, "bin", "qemu-nbd")
-	if _, err := os.Stat(bin); err != nil {
-		t.Skipf("stock qemu-nbd is not there (make oracle): %v", err)
-	}
-	return bin
+	return programs.StockPath(t, "qemu-nbd")
 }
 
 // exercise writes, zeroes, discards and reads at random and holds the export against a byte array.

@@ -18,20 +18,13 @@ import (
 	"platter/formats"
 	"platter/formats/all"
 	"platter/formats/qobj"
+	"platter/integration/programs"
 )
 
 // stock finds the stock qemu-img, or skips.
 func stock(t testing.TB) string {
 	t.Helper()
-	dir := os.Getenv("PLATTER_ORACLE")
-	if dir == "" {
-		dir = "../../../.cache/oracle"
-	}
-	path := filepath.Join(dir, "bin/qemu-img")
-	if _, err := os.Stat(path); err != nil {
-		t.Skip("no stock qemu-img: make oracle, or set PLATTER_ORACLE")
-	}
-	return path
+	return programs.StockPath(t, "qemu-img")
 }
 
 func open(name string, lines *[]string, opts ...string) (*chain.Node, error) {

@@ -1,14 +1,13 @@
-package oracle
+package twin
 
 import (
 	"fmt"
 	"strings"
-	"testing"
 )
 
-// unified shows the lines in which two texts differ, "" if they are the same. The texts are short, so the longest
+// Unified shows the lines in which two texts differ, "" if they are the same. The texts are short, so the longest
 // common subsequence is computed in full.
-func unified(what, want, have string) string {
+func Unified(what, want, have string) string {
 	if want == have {
 		return ""
 	}
@@ -63,22 +62,28 @@ func lines(s string) []string {
 	return strings.Split(s+"\\(no newline)", "\n")
 }
 
-func TestUnified(t *testing.T) {
-	want := "--- stock x\n+++ ours x\n a\n-b\n+c\n d\n"
-	if have := unified("x", "a\nb\nd\n", "a\nc\nd\n"); have != want {
-		t.Errorf("unified:\n%s\nwant:\n%s", have, want)
+// Words splits a command line at blanks; '…' keeps blanks and makes empty words.
+func Words(line string) []string {
+	var out []string
+	var word strings.Builder
+	quoted, some := false, false
+	for _, c := range line {
+		switch {
+		case c == '\'':
+			quoted, some = !quoted, true
+		case c == ' ' && !quoted:
+			if some {
+				out = append(out, word.String())
+			}
+			word.Reset()
+			some = false
+		default:
+			word.WriteRune(c)
+			some = true
+		}
 	}
-	if have := unified("x", "a\n", "a\n"); have != "" {
-		t.Errorf("no difference shown as %q", have)
+	if some {
+		out = append(out, word.String())
 	}
-	if have := unified("x", "a\n", "a"); !strings.Contains(have, "no newline") {
-		t.Errorf("a missing newline is not shown: %q", have)
-	}
-}
-
-func TestWords(t *testing.T) {
-	have := words("create -o 'a b' '' x'y z'")
-	if fmt.Sprintf("%q", have) != `["create" "-o" "a b" "" "xy z"]` {
-		t.Errorf("words: %q", have)
-	}
+	return out
 }
