@@ -5,7 +5,7 @@
 set -eu
 
 case ${1:-} in
-run) set -- fuse3 ;;
+run) set -- fuse3 e2fsprogs fdisk ;;
 test) set -- fuse3 e2fsprogs xfsprogs btrfs-progs fio fdisk rsync attr cryptsetup-bin mtools libvmdk-utils libvhdi-utils nbdkit nginx-light ;;
 race) set -- gcc libc6-dev ;;
 lint) set -- shellcheck ;;

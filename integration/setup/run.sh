@@ -14,23 +14,25 @@ if mountpoint -q "$mnt"; then
 	"$platter" unmount "$mnt"
 fi
 
-# sample makes a base image and an overlay on it, and puts a file system with a few files into the guest disk.
+# sample makes a base image with a partition and a file system, and an overlay on it with a snapshot and a dirty bitmap.
 sample() {
 	dir=$PWD/.cache/run
-	rm -f "$dir/base.qcow2" "$dir/sample.qcow2"
+	PATH=$PATH:/sbin:/usr/sbin
+	rm -rf "$dir/base.qcow2" "$dir/sample.qcow2" "$dir/files"
+	mkdir -p "$dir/files"
+	cp README.md LICENSE "$dir/files/"
+
 	"$platter" create -q -f qcow2 "$dir/base.qcow2" 64M
 	"$platter" mount "$dir/base.qcow2" "$mnt"
-	mkfs=$(PATH=$PATH:/sbin:/usr/sbin command -v mke2fs || true)
-	if [ -n "$mkfs" ]; then
-		rm -rf "$dir/files"
-		mkdir -p "$dir/files"
-		cp README.md LICENSE "$dir/files/"
-		"$mkfs" -q -F -t ext4 -L sample -d "$dir/files" "$mnt/disk.raw"
-	else
-		echo "the first bytes of the guest disk" | dd of="$mnt/disk.raw" conv=notrunc status=none
-	fi
+	printf 'label: gpt\nname=files\n' | sfdisk -q "$mnt/disk.raw"
+	mke2fs -q -F -t ext4 -L sample -d "$dir/files" "$mnt/partitions/p1.raw"
 	"$platter" unmount "$mnt"
+
 	"$platter" create -q -f qcow2 -b base.qcow2 -F qcow2 "$dir/sample.qcow2"
+	"$platter" mount "$dir/sample.qcow2" "$mnt"
+	mkdir "$mnt/snapshots/before" "$mnt/bitmaps/since"
+	e2label "$mnt/partitions/p1.raw" changed
+	"$platter" unmount "$mnt"
 }
 
 if [ -z "$image" ]; then
