@@ -179,14 +179,22 @@ type BitmapInfo struct {
 	Auto         bool  // flag on disk: enabled
 	Enabled      bool  // records writes now
 	Inconsistent bool  // cannot be used, only removed
+	// Transient: shown, but not one of those that QEMU calls persistent, which convert copies and measure counts.
+	Transient bool
 }
 
-// BitmapStore keeps persistent dirty bitmaps and records writes in the enabled ones (see Recorder). Names are those of
-// the image; errors are QEMU's. All but Bitmaps and Bitmap are exclusive.
-type BitmapStore interface {
+// BitmapReader is an image that has dirty bitmaps, of which it need not be able to change any. Names are those of the
+// image; errors are QEMU's.
+type BitmapReader interface {
 	Bitmaps(ctx context.Context) ([]BitmapInfo, error)
 	// Bitmap gives a copy of the bits.
 	Bitmap(ctx context.Context, name string) (*bitmap.Bitmap, error)
+}
+
+// BitmapStore keeps persistent dirty bitmaps and records writes in the enabled ones (see Recorder). All that it adds to
+// BitmapReader is exclusive.
+type BitmapStore interface {
+	BitmapReader
 	// AddBitmap makes a bitmap; granularity 0 chooses the default.
 	AddBitmap(ctx context.Context, name string, granularity int64, enabled bool) error
 	RemoveBitmap(ctx context.Context, name string) error

@@ -34,9 +34,17 @@ func (d *bitmaps) store() (formats.BitmapStore, error) {
 	return s, nil
 }
 
+func (d *bitmaps) reader() (formats.BitmapReader, error) {
+	r, ok := formats.As[formats.BitmapReader](d.img.node.Unwrap())
+	if !ok {
+		return nil, qerr.New(syscall.EOPNOTSUPP, "format '%s' has no bitmaps", d.img.node.Driver().Name)
+	}
+	return r, nil
+}
+
 // list gives the bitmaps and their names as files; one whose name is no file name is left out.
 func (d *bitmaps) list() (map[string]formats.BitmapInfo, []string, error) {
-	s, err := d.store()
+	s, err := d.reader()
 	if err != nil {
 		return nil, nil, nil
 	}
@@ -202,7 +210,7 @@ func newBitmapDir(d *bitmaps, name string) *bitmapDir {
 }
 
 func (b *bitmapDir) load() (*bitmap.Bitmap, error) {
-	s, err := b.of.store()
+	s, err := b.of.reader()
 	if err != nil {
 		return nil, err
 	}

@@ -119,7 +119,7 @@ func addBitmap(ctx context.Context, n *chain.Node, name string, granularity int6
 	}
 	s, ok := formats.As[formats.BitmapStore](n.Unwrap())
 	if !ok {
-		return qerr.Errno(syscall.ENOTSUP, "Can't store persistent bitmaps to %s", shownNode(n))
+		return errNoStore(n)
 	}
 	switch _, err := bitmapStore(ctx, n, name); {
 	case err == nil:
@@ -128,6 +128,11 @@ func addBitmap(ctx context.Context, n *chain.Node, name string, granularity int6
 		return err
 	}
 	return n.Exclusive(func() error { return s.AddBitmap(ctx, name, granularity, true) })
+}
+
+// errNoStore is for a node whose format has no place for new bitmaps.
+func errNoStore(n *chain.Node) error {
+	return qerr.Errno(syscall.ENOTSUP, "Can't store persistent bitmaps to %s", shownNode(n))
 }
 
 // shownNode names a node in messages. QEMU gives a node without a name one of its own, which ends in random digits.

@@ -10,7 +10,7 @@ import (
 
 // checkBitmaps looks whether the source's bitmaps can be copied.
 func (c *conversion) checkBitmaps(ctx context.Context) error {
-	store, ok := formats.As[formats.BitmapStore](c.parts[0].image.Unwrap())
+	store, ok := formats.As[formats.BitmapReader](c.parts[0].image.Unwrap())
 	if !ok {
 		return qerr.New(syscall.ENOTSUP, "Source lacks bitmap support")
 	}
@@ -19,7 +19,7 @@ func (c *conversion) checkBitmaps(ctx context.Context) error {
 		return err
 	}
 	for _, b := range list {
-		if b.Inconsistent && !c.SkipBroken {
+		if b.Inconsistent && !b.Transient && !c.SkipBroken {
 			err := qerr.New(syscall.EINVAL, "Cannot copy inconsistent bitmap '%s'", b.Name)
 			return qerr.WithHint(err, "Try --skip-broken-bitmaps, or use 'qemu-img bitmap --remove' to delete it\n")
 		}
@@ -29,16 +29,21 @@ func (c *conversion) checkBitmaps(ctx context.Context) error {
 
 // copyBitmaps makes the source's bitmaps in the target, with what is set in them.
 func (c *conversion) copyBitmaps(ctx context.Context) error {
-	src, _ := formats.As[formats.BitmapStore](c.parts[0].image.Unwrap())
-	dst, _ := formats.As[formats.BitmapStore](c.target.Unwrap())
+	src, _ := formats.As[formats.BitmapReader](c.parts[0].image.Unwrap())
+	dst, stores := formats.As[formats.BitmapStore](c.target.Unwrap())
 	list, err := src.Bitmaps(ctx)
 	if err != nil {
 		return err
 	}
 	for _, b := range list {
-		if b.Inconsistent && c.SkipBroken {
+		switch {
+		case b.Transient:
+			continue
+		case b.Inconsistent && c.SkipBroken:
 			c.env.Warn("Skipping inconsistent bitmap '%s'", b.Name)
 			continue
+		case !stores:
+			return qerr.Prepend(errNoStore(c.target), "Failed to create bitmap %s: ", b.Name)
 		}
 		bits, err := src.Bitmap(ctx, b.Name)
 		if err != nil {

@@ -156,7 +156,7 @@ func (c *conversion) keys() *qobj.Dict {
 func (c *conversion) measureTarget(ctx context.Context) error {
 	t := c.target
 	_, compresses := formats.As[formats.CompressedWriter](t.SkipFilters().Unwrap())
-	_, bitmaps := formats.As[formats.BitmapStore](t.Unwrap())
+	_, bitmaps := formats.As[formats.BitmapReader](t.Unwrap())
 	switch {
 	case c.Bitmaps && !bitmaps:
 		return qerr.New(syscall.ENOTSUP, "Format driver '%s' does not support bitmaps", t.Driver().Name)

@@ -53,12 +53,16 @@ func RebaseNode(ctx context.Context, env *Env, n *chain.Node, o RebaseOptions) e
 		if o.BackingFormat != nil && env.Registry.Find(*o.BackingFormat) == nil {
 			return qerr.New(syscall.EINVAL, "Invalid format name: '%s'", *o.BackingFormat)
 		}
+		info, err := NodeInfo(ctx, r.n)
+		if err != nil {
+			return qerr.New(qerr.Of(err), "could not get block driver info")
+		}
 		if !o.Unsafe {
-			if err := r.copy(ctx, env); err != nil {
+			if err := r.copy(ctx, env, info); err != nil {
 				return err
 			}
 		}
-		err := r.change(ctx)
+		err = r.change(ctx)
 		o.Meter.Advance(100, 0)
 		return err
 	})
@@ -77,17 +81,13 @@ type rebaser struct {
 }
 
 // copy writes into the image what the new backing file would show otherwise.
-func (r *rebaser) copy(ctx context.Context, env *Env) error {
+func (r *rebaser) copy(ctx context.Context, env *Env, info formats.Info) error {
 	r.old = r.n.Backing()
 	if err := r.openNew(ctx, env); err != nil {
 		return err
 	}
 	if r.new != nil && !r.prefix {
 		defer r.new.Close()
-	}
-	info, err := NodeInfo(ctx, r.n)
-	if err != nil {
-		return qerr.New(qerr.Of(err), "could not get block driver info")
 	}
 	if r.align = max(info.SubclusterSize, 1); r.o.Compress {
 		r.align = max(info.ClusterSize, 1)

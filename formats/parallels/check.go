@@ -112,6 +112,9 @@ func (c *checker) leak(ctx context.Context) error {
 	if c.fix&formats.FixLeaks == 0 {
 		return nil
 	}
+	if err := c.dropExtension(ctx); err != nil {
+		return err
+	}
 	if err := c.file.Truncate(ctx, c.res.ImageEndOffset, formats.PreallocOff); err != nil {
 		return err
 	}
@@ -151,6 +154,9 @@ func (c *checker) duplicates(ctx context.Context) error {
 func (c *checker) move(ctx context.Context, b uint32) error {
 	from, err := c.where(ctx, int64(b))
 	if err != nil {
+		return err
+	}
+	if err := c.dropExtension(ctx); err != nil {
 		return err
 	}
 	to, err := c.place()

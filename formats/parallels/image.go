@@ -3,6 +3,7 @@ package parallels
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 
 	"platter/formats"
 	"platter/formats/internal/blockmap"
@@ -29,6 +30,10 @@ type image struct {
 	pending map[uint32]bool // clusters being allocated
 	used    bitset          // clusters of the data area
 	given   []int64         // places given up since the last flush
+	bitmaps []*storedBitmap // of the format extension, which is read where the image is not written
+
+	extension atomic.Bool // the image is open for writing and its header still names a format extension
+	dropping  sync.Mutex
 }
 
 func (d *image) Size() int64 { return int64(d.head.sectors) * sectorSize }

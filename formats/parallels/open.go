@@ -51,8 +51,9 @@ func open(ctx context.Context, a formats.OpenArgs) (formats.Image, error) {
 	d.end = d.start
 	switch {
 	case !d.writable && h.extOff != 0:
-		err = verifyExtension(ctx, a.File, int64(h.extOff)*sectorSize, d.cluster)
+		err = d.readExtension(ctx)
 	case h.extOff != 0:
+		d.extension.Store(true)
 		a.Env.Warn("Format Extension ignored in RW mode")
 	}
 	if err == nil && (d.writable || a.Flags.Has(formats.ForCheck)) {

@@ -21,6 +21,9 @@ func (d *image) WriteAt(ctx context.Context, p []byte, off int64, f formats.Writ
 }
 
 func (d *image) write(ctx context.Context, p []byte, off int64) error {
+	if err := d.dropExtension(ctx); err != nil {
+		return err
+	}
 	d.moving.RLock()
 	defer d.moving.RUnlock()
 	for len(p) > 0 {
@@ -146,6 +149,9 @@ func (d *image) Discard(ctx context.Context, off, n int64) error {
 	if d.backing != nil || off%d.cluster != 0 || n%d.cluster != 0 || first+count > int64(d.head.entries) {
 		return syscall.ENOTSUP
 	}
+	if err := d.dropExtension(ctx); err != nil {
+		return err
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for c := uint32(first); c < uint32(first+count); c++ {
@@ -222,7 +228,7 @@ func (d *image) release(ctx context.Context, given []int64) {
 }
 
 // Close writes what is not yet in the file, takes the mark of being in use away, and cuts the file behind the last
-// cluster. A file that cannot be cut is left longer, as by QEMU.
+// cluster. A file that cannot be cut is left longer, as by QEMU, and so is one whose format extension is still good.
 func (d *image) Close() error {
 	if !d.writable {
 		return nil
@@ -234,7 +240,7 @@ func (d *image) Close() error {
 	if err := d.mark(ctx, 0); err != nil {
 		return err
 	}
-	if d.file.Size() != d.end {
+	if d.file.Size() != d.end && !d.extension.Load() {
 		_ = d.file.Truncate(ctx, d.end, formats.PreallocOff)
 	}
 	return nil

@@ -142,12 +142,12 @@ func dataClusters(ctx context.Context, src formats.File, size, clusterSize int64
 
 // bitmapsSize is the space that copies of the source's persistent bitmaps would take; -1 if it cannot have any.
 func bitmapsSize(ctx context.Context, src formats.File, clusterSize int64) (int64, error) {
-	if own, ok := formats.As[*image](src); !ok || own.hdr.version < 3 {
+	if own, ok := formats.As[*image](src); ok && own.hdr.version < 3 {
 		return -1, nil
 	}
-	store, ok := formats.As[formats.BitmapStore](src)
+	store, ok := formats.As[formats.BitmapReader](src)
 	if !ok {
-		return 0, nil
+		return -1, nil
 	}
 	list, err := store.Bitmaps(ctx)
 	if err != nil {
@@ -156,7 +156,7 @@ func bitmapsSize(ctx context.Context, src formats.File, clusterSize int64) (int6
 	up := func(n int64) int64 { return (n + clusterSize - 1) / clusterSize * clusterSize }
 	var sum, directory int64
 	for _, b := range list {
-		if b.Inconsistent {
+		if b.Inconsistent || b.Transient {
 			continue
 		}
 		bits := (src.Size() + b.Granularity - 1) / b.Granularity

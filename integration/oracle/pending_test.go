@@ -12,9 +12,6 @@ type pendingGroup struct{ pattern, why string }
 // pendingLines are single cases, in groups that are compared: a regular expression for the name of the case. A case that
 // writes a format with a line "*/FORMAT" above waits for that and needs none here.
 var pendingLines = []struct{ group, lines, why string }{
-	{"convert/parallels", `--bi`, "bitmaps of a format extension are not read, and asking for them is refused"},
-	{"measure/parallels", `-O qcow2`, "the size of bitmaps, which is 0, is left out: bitmaps of a format extension are not read"},
-	{"rebase/parallels", `rebase -u`, "the message for an image that has no place for a backing file's name"},
 	{"create/vmdk", `-F ''`, "the message for a backing format of no name"},
 	{"commit/qcow", `commit -p`, "the number of progress lines of a commit over several layers"},
 	{"commit/vmdk", `commit -p`, "the number of progress lines of a commit that fails"},
