@@ -159,7 +159,7 @@ func (c *checker) move(ctx context.Context, b uint32) error {
 	if err := c.dropExtension(ctx); err != nil {
 		return err
 	}
-	to, err := c.place()
+	to, err := c.place(ctx)
 	if err != nil {
 		return err
 	}

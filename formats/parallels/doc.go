@@ -26,6 +26,7 @@
 //
 // # Not supported
 //
-// Bundles with a DiskDescriptor.xml; the dirty bitmaps of a format extension, which is verified when the image is opened
-// for reading and ignored with a warning when it is opened for writing; resize; QEMU's preallocation options.
+// Bundles with a DiskDescriptor.xml; resize; keeping the dirty bitmaps of a format extension where the image is written:
+// it is read when the image is opened for reading, else ignored with a warning, as by QEMU, and taken out of the header
+// by the first write.
 package parallels

@@ -18,6 +18,7 @@ type image struct {
 	unit     int64 // what entries of the BAT count
 	start    int64 // of the data area
 	backing  formats.File
+	reserve  reserve
 
 	// moving is held for reading while data moves into or out of clusters, so that none of them gets another owner.
 	moving sync.RWMutex

@@ -15,6 +15,7 @@ import (
 func Driver() *formats.Driver {
 	return &formats.Driver{
 		Name: "parallels", Kind: formats.Format, Backing: true,
+		OpenOpts: openOpts,
 		CreateOpts: option.Schema{
 			{Name: "size", Type: option.Size, Help: "Virtual disk size"},
 			{Name: "cluster_size", Type: option.Size, Help: "Parallels image cluster size", Default: "1048576"},
@@ -31,6 +32,10 @@ func Driver() *formats.Driver {
 }
 
 func open(ctx context.Context, a formats.OpenArgs) (formats.Image, error) {
+	reserve, err := reserveOf(a.Options)
+	if err != nil {
+		return nil, err
+	}
 	raw := make([]byte, headerSize)
 	if err := a.File.ReadAt(ctx, raw, 0); err != nil {
 		return nil, err
@@ -40,7 +45,7 @@ func open(ctx context.Context, a formats.OpenArgs) (formats.Image, error) {
 		return nil, err
 	}
 	d := &image{file: a.File, head: h, writable: a.Flags.Has(formats.ReadWrite), cluster: int64(h.tracks) * sectorSize,
-		unit: sectorSize, unclean: h.inUse, pending: map[uint32]bool{}}
+		unit: sectorSize, unclean: h.inUse, reserve: reserve, pending: map[uint32]bool{}}
 	if !h.old {
 		d.unit = d.cluster
 	}

@@ -64,13 +64,14 @@ func (d *image) claim(ctx context.Context, off, n int64) (host, length int64, er
 }
 
 // place hands out a cluster of the file: the first that is free, or a new one. The caller holds mu.
-func (d *image) place() (at int64, err error) {
+func (d *image) place(ctx context.Context) (at int64, err error) {
 	i := d.used.first()
 	at = d.start + i*d.cluster
 	if at/d.unit > math.MaxUint32 || at%d.unit != 0 {
 		d.used.drop(i)
 		return 0, qerr.New(syscall.EFBIG, "no entry of the BAT can name a cluster at offset %d", at)
 	}
+	d.grow(ctx, at)
 	d.end = max(d.end, at+d.cluster)
 	return at, nil
 }
@@ -80,7 +81,7 @@ func (d *image) place() (at int64, err error) {
 func (d *image) allocate(ctx context.Context, p []byte, off int64, last bool) error {
 	c := uint32(off / d.cluster)
 	d.mu.Lock()
-	at, err := d.place()
+	at, err := d.place(ctx)
 	d.mu.Unlock()
 	if last {
 		formats.TurnOf(ctx).Pass()
