@@ -102,6 +102,9 @@ func (d *bitmaps) find(name string) (*bitmapDir, error) {
 }
 
 func (d *bitmaps) child(name string) (node, error) {
+	if err := d.img.tooLong(name); err != nil {
+		return nil, err
+	}
 	dir, err := d.find(name)
 	if err != nil {
 		return nil, err
@@ -138,9 +141,9 @@ func (d *bitmaps) change(ctx context.Context, what, name string, f func(s format
 }
 
 func (d *bitmaps) mkdir(ctx context.Context, file string) error {
-	name, err := plain(file)
+	name, err := given(file)
 	if err != nil {
-		return err
+		return d.img.failed("adding bitmap '"+file+"'", 0, 0, err)
 	}
 	if _, err := d.find(file); err == nil {
 		return syscall.EEXIST
@@ -169,9 +172,9 @@ func (d *bitmaps) rename(ctx context.Context, from, to string) error {
 	if err != nil {
 		return err
 	}
-	name, err := plain(to)
+	name, err := given(to)
 	if err != nil {
-		return err
+		return d.img.failed("renaming bitmap '"+from+"'", 0, 0, err)
 	}
 	if _, err := d.find(to); err == nil {
 		return syscall.EEXIST

@@ -2,7 +2,6 @@ package fusefs
 
 import (
 	"context"
-	"errors"
 	"strings"
 	"syscall"
 
@@ -17,6 +16,12 @@ import (
 type Command struct {
 	// Run does it. The image is the one that the line was written for, flushed before and after.
 	Run func(ctx context.Context, n *chain.Node, env *chain.Env, m *tools.Meter) error
+	// Attempt does the same in a way that can be taken back, for a batch in which a later line may fail; nil if there is
+	// none. Nothing else happens to the image until settle was called, with the decision. The node is exclusively the
+	// command's. A command that fails has taken back what it did.
+	Attempt func(ctx context.Context, n *chain.Node, env *chain.Env) (settle func(ctx context.Context, keep bool) error, err error)
+	// Steps is how many things the command does, if it can fail after some of them; 0 means one.
+	Steps int
 	// Deletes is the name of the snapshot that the command deletes, which must not be open; "" if none.
 	Deletes string
 	// Reads: the command changes nothing, and can be given on a read-only mount.
@@ -27,11 +32,15 @@ type Command struct {
 type Interpreter func(words []string) (Command, error)
 
 // control is the file ctl. Each write is a batch of commands, one a line; none is begun unless all are understood, and
-// the first that fails ends the batch. "flush" flushes; "cancel" ends the command that runs.
+// either all changes are made or none (batch.go). "flush" flushes; "cancel" ends the command that runs.
 type control struct {
 	img       *image
 	interpret Interpreter
 }
+
+// again makes another file ctl of the same image. The kernel lets nobody open or write a file while it waits for a write
+// to it to end, so each lookup gets a file of its own: "cancel" could not be written otherwise.
+func (c *control) again() *control { return &control{c.img, c.interpret} }
 
 func (c *control) attr(a *fuse.Attr) error {
 	a.Mode = syscall.S_IFREG | 0o200
@@ -59,17 +68,12 @@ type order struct {
 func (h *controlHandle) command(cancel <-chan struct{}, batch string) error {
 	c := h.c
 	orders, err := c.understand(batch)
-	if err != nil {
+	if err != nil || len(orders) == 0 {
 		return err
 	}
 	ctx, stop := interruptible(cancel)
 	defer stop()
-	for _, o := range orders {
-		if err := c.run(ctx, o); err != nil {
-			return err
-		}
-	}
-	return nil
+	return c.do(ctx, orders)
 }
 
 // understand reads all lines before anything is done.
@@ -88,11 +92,14 @@ func (c *control) understand(batch string) ([]order, error) {
 			err = syscall.EROFS
 		}
 		if err != nil {
-			c.img.stats.errors.Add(1)
-			c.img.log.add("%s: %s", line, qerr.Text(err))
-			return nil, err
+			return nil, c.img.failed(line, 0, 0, err)
 		}
-		orders = append(orders, order{line, o})
+		if o.Run != nil {
+			orders = append(orders, order{line, o})
+		}
+	}
+	if err := whole(orders); err != nil {
+		return nil, c.img.failed("a batch of commands", 0, 0, err)
 	}
 	return orders, nil
 }
@@ -100,7 +107,10 @@ func (c *control) understand(batch string) ([]order, error) {
 func (c *control) command(words []string) (Command, error) {
 	switch {
 	case len(words) == 1 && words[0] == "flush":
-		return Command{Reads: true, Run: func(context.Context, *chain.Node, *chain.Env, *tools.Meter) error {
+		return Command{Reads: true, Run: func(ctx context.Context, n *chain.Node, _ *chain.Env, _ *tools.Meter) error {
+			if n != c.img.node { // within a batch that has the image for itself
+				return n.Flush(ctx)
+			}
 			return c.img.flush()
 		}}, nil
 	case len(words) == 1 && words[0] == "cancel":
@@ -112,42 +122,6 @@ func (c *control) command(words []string) (Command, error) {
 		return Command{}, syscall.EOPNOTSUPP
 	}
 	return c.interpret(words)
-}
-
-// run runs one command, and tells the kernel that anything may have changed.
-func (c *control) run(ctx context.Context, o order) error {
-	if o.Run == nil {
-		return nil
-	}
-	img := c.img
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	img.control.Lock()
-	defer img.control.Unlock()
-	j := &job{command: o.line, cancel: cancel}
-	img.stats.job.Store(j)
-	defer img.stats.job.Store(nil)
-	err := img.kept.release(o.Deletes)
-	if err == nil {
-		err = img.node.Flush(ctx)
-	}
-	if err == nil {
-		env := *img.env
-		own := *env.Env
-		own.Warn, own.Report = img.log.add, img.log.add
-		env.Env = &own
-		err = o.Run(ctx, img.node, &env, &tools.Meter{Show: func(p float32) { j.percent.Store(uint64(p * 100)) }})
-	}
-	if !o.Reads {
-		err = errors.Join(err, img.node.Flush(context.WithoutCancel(ctx)))
-		img.replaced()
-		img.notifier.wait()
-	}
-	if err != nil {
-		img.stats.errors.Add(1)
-		img.log.add("%s: %s", o.line, qerr.Text(err))
-	}
-	return err
 }
 
 // splitWords splits a line as a shell does: blanks separate, quotes and the backslash keep them.

@@ -36,6 +36,7 @@ type dataFile struct {
 	live     bool  // changes without the kernel's or our telling; nothing is cached
 	tags     map[string]string
 	opens    atomic.Int32
+	space    atomic.Int64 // what it took when it was last asked for, in bytes
 }
 
 func (f *dataFile) attr(a *fuse.Attr) error {
@@ -44,7 +45,11 @@ func (f *dataFile) attr(a *fuse.Attr) error {
 		a.Mode |= 0o200
 	}
 	a.Size = uint64(f.size())
-	a.Blocks = uint64(min(f.allocated(), (f.size()+511)/512*512)+511) / 512
+	// A command of ctl may have the image for itself for long; a stat does not wait for it.
+	if f.img.stats.job.Load() == nil {
+		f.space.Store(min(f.allocated(), (f.size()+511)/512*512))
+	}
+	a.Blocks = uint64(f.space.Load()+511) / 512
 	a.Blksize = preferredIO
 	t := time.Unix(0, f.img.mtime.Load())
 	a.SetTimes(&t, &t, &t)

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"platter/chain"
+	"platter/formats"
 	"platter/tools"
 	"platter/tools/render"
 )
@@ -37,14 +38,12 @@ func mapJSON(img *image) ([]byte, error) {
 func checkJSON(img *image) ([]byte, error) {
 	img.control.RLock()
 	defer img.control.RUnlock()
-	if err := img.flush(); err != nil {
-		return nil, err
+	if _, ok := formats.As[formats.Checker](img.node.Unwrap()); ok && img.dirty() > 0 {
+		if err := img.flush(); err != nil {
+			return nil, err
+		}
 	}
-	env := *img.env
-	own := *env.Env
-	own.Warn, own.Report = img.log.add, img.log.add
-	env.Env = &own
-	r, err := tools.CheckNode(context.Background(), &env, img.node, tools.CheckOptions{Source: tools.Source{Filename: img.node.Filename()}})
+	r, err := tools.CheckNode(context.Background(), img.quiet(), img.node, tools.CheckOptions{Source: tools.Source{Filename: img.node.Filename()}})
 	if r == nil {
 		return nil, err
 	}

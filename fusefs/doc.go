@@ -7,7 +7,7 @@
 //	chain/0/ 1/ …          the layers: disk.raw (from that layer down), own.raw (only what it holds), file, info.json
 //	snapshots/NAME/        mkdir, rmdir and mv make, delete and rename internal snapshots
 //	bitmaps/NAME/          the same for persistent dirty bitmaps
-//	info.json map.json     what the verbs print; check.json has its content, and its size, once it was opened
+//	info.json map.json     what the verbs print, with their true sizes; check.json
 //	ctl                    the verbs on the open image (control.go)
 //	stats.json error_log   figures since the mount, and the words of the last failures
 //

@@ -2,6 +2,7 @@ package fusefs
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -175,13 +176,14 @@ func (img *image) hide(f *dataFile) {
 // flush brings everything to stable storage, and waits until the kernel has dropped what it must not show any more.
 func (img *image) flush() error {
 	img.notifier.wait()
-	gen := img.gen.Load()
+	gen, bytes := img.gen.Load(), img.stats.written.Load()+img.stats.zeroed.Load()
 	if err := img.node.Flush(context.Background()); err != nil {
 		return img.failed("flush", 0, 0, err)
 	}
 	img.late.Store(nil)
 	img.stats.flushes.Add(1)
 	img.stats.flushed.Store(gen)
+	img.stats.durable.Store(bytes)
 	return nil
 }
 
@@ -231,8 +233,20 @@ func (img *image) resize(size int64) error {
 // failed writes the words of an error down where the caller finds them, and gives it back.
 func (img *image) failed(what string, off, n int64, err error) error {
 	img.stats.errors.Add(1)
-	img.log.add("%s at %d, %d bytes: %s", what, off, n, qerr.Text(err))
+	if n != 0 {
+		what = fmt.Sprintf("%s at %d, %d bytes", what, off, n)
+	}
+	img.log.add("%s: %s", what, qerr.Text(err))
 	return err
+}
+
+// tooLong reports a name that cannot be one in a directory of the image.
+func (img *image) tooLong(name string) error {
+	if len(name) <= maxName {
+		return nil
+	}
+	return img.failed(fmt.Sprintf("'%.40s...'", name), 0, 0,
+		qerr.New(syscall.ENAMETOOLONG, "the name has %d bytes; the most is %d", len(name), maxName))
 }
 
 // close flushes and closes the image, once.

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"syscall"
+
+	"platter/formats/qerr"
 )
 
 // maxName is the longest file name, in bytes.
@@ -27,6 +29,16 @@ func escape(s string) string {
 		return ""
 	}
 	return b.String()
+}
+
+// given is the text that a user means by the file name of something new. EINVAL if escape would write the text in
+// another way: the kernel would then know it under a name that no listing has.
+func given(name string) (string, error) {
+	text, err := plain(name)
+	if err != nil || escape(text) != name {
+		return "", qerr.New(syscall.EINVAL, "control characters, '/' and '\\' are written as \\xNN in names, nothing else is")
+	}
+	return text, nil
 }
 
 // plain undoes escape; EINVAL if a backslash begins nothing that escape writes.

@@ -20,6 +20,8 @@ import (
 // that of an earlier one, are listed so.
 const idPrefix = "id="
 
+var errIsID = qerr.New(syscall.EINVAL, "names that begin with '%s' stand for IDs", idPrefix)
+
 // snapshots is the directory of the internal snapshots: mkdir takes one, rmdir deletes one.
 type snapshots struct {
 	img *image
@@ -99,6 +101,9 @@ func (d *snapshots) attr(a *fuse.Attr) error {
 func (d *snapshots) fixed() bool { return false }
 
 func (d *snapshots) child(name string) (node, error) {
+	if err := d.img.tooLong(name); err != nil {
+		return nil, err
+	}
 	s, err := d.find(name)
 	if err != nil {
 		return nil, err
@@ -116,18 +121,15 @@ func (d *snapshots) entries() ([]entry, error) {
 }
 
 func (d *snapshots) mkdir(ctx context.Context, file string) error {
-	name, err := plain(file)
-	if err == nil && len(name) > maxName {
-		err = syscall.ENAMETOOLONG
-	}
+	name, err := given(file)
 	if err == nil && strings.HasPrefix(name, idPrefix) {
-		err = qerr.New(syscall.EINVAL, "names that begin with '%s' stand for IDs", idPrefix)
+		err = errIsID
 	}
 	if err == nil {
 		err = d.create(ctx, name)
 	}
 	if err != nil {
-		return d.img.failed("snapshot '"+name+"'", 0, 0, err)
+		return d.img.failed("snapshot '"+file+"'", 0, 0, err)
 	}
 	return nil
 }
@@ -202,9 +204,15 @@ func (d *snapshots) rename(ctx context.Context, from, to string) error {
 	if err != nil {
 		return err
 	}
-	name, err := plain(to)
+	name, err := given(to)
+	if err == nil && strings.HasPrefix(name, idPrefix) {
+		err = errIsID
+	}
+	if err == nil && d.img.readOnly {
+		err = syscall.EROFS
+	}
 	if err != nil {
-		return err
+		return d.img.failed("renaming snapshot '"+from+"'", 0, 0, err)
 	}
 	if _, err := d.find(to); err == nil {
 		return syscall.EEXIST

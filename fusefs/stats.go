@@ -12,6 +12,7 @@ type stats struct {
 	reads, writes, flushes, errors atomic.Uint64 // requests
 	read, written, zeroed          atomic.Uint64
 	flushed                        atomic.Uint64 // the generation that the last flush covered
+	durable                        atomic.Uint64 // written and zeroed bytes that it covered
 	job                            atomic.Pointer[job]
 }
 
@@ -20,6 +21,12 @@ type job struct {
 	command string
 	percent atomic.Uint64 // hundredths of a percent
 	cancel  func()
+}
+
+// dirty is how many bytes were changed and not flushed since.
+func (img *image) dirty() uint64 {
+	s := &img.stats
+	return s.written.Load() + s.zeroed.Load() - min(s.durable.Load(), s.written.Load()+s.zeroed.Load())
 }
 
 // dict is the content of stats.json.
@@ -39,6 +46,7 @@ func (img *image) dict() *qobj.Dict {
 	d.Set("flushes", s.flushes.Load())
 	d.Set("errors", s.errors.Load())
 	d.Set("dirty", img.gen.Load() != s.flushed.Load())
+	d.Set("dirty-bytes", img.dirty())
 	if j := s.job.Load(); j != nil {
 		job := qobj.NewDict()
 		job.Set("command", j.command)

@@ -9,11 +9,12 @@ import (
 )
 
 // text is a file whose content is made when it is asked for. Each open captures it; a stat makes it, too, so that the
-// size is true, but uses what was made less than statAge ago even if the image has changed since.
+// size is true, but uses what was made less than statAge ago even if the image has changed since. While a command of
+// ctl runs, a stat does not wait for its end, and shows the size of the last content.
 type text struct {
 	img  *image
 	make func() ([]byte, error)
-	// lazy: a stat does not make the content; it shows the size of the last one.
+	// lazy: making the content may take long. A stat makes it if it took less than cheap last time, or never was made.
 	lazy bool
 	// fresh: the content depends on more than the image, and is made anew each time.
 	fresh bool
@@ -23,9 +24,13 @@ type text struct {
 	have bool
 	gen  uint64
 	when time.Time
+	took time.Duration
 }
 
-const statAge = time.Second
+const (
+	statAge = time.Second
+	cheap   = 50 * time.Millisecond
+)
 
 func (t *text) attr(a *fuse.Attr) error {
 	a.Mode = syscall.S_IFREG | 0o444
@@ -41,18 +46,29 @@ func (t *text) attr(a *fuse.Attr) error {
 }
 
 func (t *text) content(stat bool) ([]byte, error) {
-	t.mu.Lock()
+	if stat && !t.fresh && t.img.stats.job.Load() != nil {
+		if !t.mu.TryLock() {
+			return nil, nil
+		}
+	} else {
+		t.mu.Lock()
+	}
 	defer t.mu.Unlock()
-	gen := t.img.gen.Load()
-	if stat && (t.lazy || t.have && time.Since(t.when) < statAge) || t.have && !t.fresh && t.gen == gen {
+	gen, begun := t.img.gen.Load(), time.Now()
+	if stat && t.good(begun) || t.have && !t.fresh && t.gen == gen {
 		return t.last, nil
 	}
 	b, err := t.make()
 	if err != nil {
 		return nil, err
 	}
-	t.last, t.have, t.gen, t.when = b, true, gen, time.Now()
+	t.last, t.have, t.gen, t.when, t.took = b, true, gen, time.Now(), time.Since(begun)
 	return b, nil
+}
+
+// good reports whether the last content will do for a stat although the image has changed.
+func (t *text) good(now time.Time) bool {
+	return t.have && (now.Sub(t.when) < statAge || t.lazy && t.took > cheap) || !t.fresh && t.img.stats.job.Load() != nil
 }
 
 func (t *text) open(flags uint32) (handle, uint32, error) {

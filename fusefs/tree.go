@@ -94,20 +94,27 @@ func (t *tree) directory(id uint64) (directory, error) {
 }
 
 func (t *tree) enter(dir directory, name string, out *fuse.EntryOut) fuse.Status {
-	if len(name) > maxName {
+	if _, ok := dir.(editable); !ok && len(name) > maxName { // those have words for it
 		return fuse.Status(syscall.ENAMETOOLONG)
 	}
 	n, err := dir.child(name)
 	if err != nil {
 		return status(err)
 	}
+	c, isControl := n.(*control)
+	if isControl {
+		n = c.again()
+	}
 	id := t.nodes.look(n)
+	if isControl {
+		t.nodes.drop(n) // as soon as the kernel forgets it
+	}
 	if err := t.fill(n, id, &out.Attr); err != nil {
 		t.nodes.forget(id, 1)
 		return status(err)
 	}
 	out.NodeId, out.Generation = id, 1
-	if dir.fixed() {
+	if dir.fixed() && !isControl {
 		out.SetEntryTimeout(forever)
 	}
 	out.SetAttrTimeout(lasting(n))

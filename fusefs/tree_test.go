@@ -279,27 +279,39 @@ func TestBitmapsAsDirectories(t *testing.T) {
 	}
 }
 
-func TestControlIsUnderstoodAsAWhole(t *testing.T) {
+func TestControlIsAllOrNothing(t *testing.T) {
 	_, img, _ := fakeTree(t, 4096)
 	done := ""
 	c := &control{img, func(words []string) (Command, error) {
 		if words[0] == "bad" {
 			return Command{}, syscall.EINVAL
 		}
-		return Command{Reads: words[0] == "read", Run: func(context.Context, *chain.Node, *chain.Env, *tools.Meter) error {
+		do := func() error {
 			done += words[0] + ";"
 			if words[0] == "fail" {
 				return syscall.EIO
 			}
 			return nil
-		}}, nil
+		}
+		o := Command{Reads: words[0] == "read", Run: func(context.Context, *chain.Node, *chain.Env, *tools.Meter) error { return do() }}
+		if words[0] != "final" {
+			o.Attempt = func(context.Context, *chain.Node, *chain.Env) (func(context.Context, bool) error, error) {
+				return func(_ context.Context, keep bool) error {
+					done += map[bool]string{true: "+", false: "-"}[keep] + words[0] + ";"
+					return nil
+				}, do()
+			}
+		}
+		return o, nil
 	}}
 	h := &controlHandle{c}
 	for _, x := range []struct {
 		batch, done string
 		err         error
 	}{
-		{"one\ntwo 'x y'\n", "one;two;", nil}, {"one\nbad\n", "", syscall.EINVAL}, {"one\nfail\ntwo", "one;fail;", syscall.EIO},
+		{"one\ntwo 'x y'\n", "one;two;+one;+two;", nil}, {"one\nbad\n", "", syscall.EINVAL},
+		{"one\ntwo\nflush\nfail\nfour", "one;two;fail;-two;-one;", syscall.EIO},
+		{"one\nfinal", "", syscall.EINVAL}, {"final\nflush", "final;", nil}, {"fail", "fail;", syscall.EIO},
 		{"one 'two", "", syscall.EINVAL}, {"flush\ncancel", "", nil}, {"\n\n", "", nil},
 	} {
 		done = ""

@@ -3,6 +3,7 @@ package tools
 import (
 	"context"
 	"errors"
+	"slices"
 	"syscall"
 	"time"
 
@@ -148,4 +149,44 @@ func deleteSnapshot(ctx context.Context, n *chain.Node, name string) error {
 		}
 	}
 	return qerr.New(syscall.ENOENT, "Could not delete snapshot '%s': snapshot not found", name)
+}
+
+// RenameSnapshot gives the first snapshot of that name another one.
+func RenameSnapshot(ctx context.Context, n *chain.Node, from, to string) error {
+	keeper, s := snapshotter(n)
+	r, ok := s.(formats.SnapshotRenamer)
+	if !ok {
+		return qerr.New(syscall.ENOTSUP, "snapshots of format '%s' cannot be renamed", n.Driver().Name)
+	}
+	list, err := s.Snapshots(ctx)
+	if err != nil {
+		return err
+	}
+	for _, sn := range list {
+		if sn.Name == from {
+			return keeper.Exclusive(func() error { return r.RenameSnapshot(ctx, sn.ID, sn.Name, to) })
+		}
+	}
+	return qerr.New(syscall.ENOENT, "snapshot not found")
+}
+
+// DeleteNewSnapshots deletes the snapshots that are not in a list of former ones.
+func DeleteNewSnapshots(ctx context.Context, n *chain.Node, before []formats.Snapshot) error {
+	keeper, s := snapshotter(n)
+	if s == nil {
+		return errNoSnapshots
+	}
+	now, err := s.Snapshots(ctx)
+	if err != nil {
+		return err
+	}
+	for _, sn := range now {
+		if slices.ContainsFunc(before, func(o formats.Snapshot) bool { return o.ID == sn.ID }) {
+			continue
+		}
+		if err := keeper.Exclusive(func() error { return s.DeleteSnapshot(ctx, sn.ID, sn.Name) }); err != nil {
+			return err
+		}
+	}
+	return nil
 }

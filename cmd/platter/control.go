@@ -62,22 +62,33 @@ func (a *amendArgs) command() fusefs.Command {
 }
 
 func (a *bitmapArgs) command() fusefs.Command {
-	return fusefs.Command{Run: func(ctx context.Context, n *chain.Node, env *chain.Env, _ *tools.Meter) error {
-		src := n
-		if a.SourceFile != "" {
-			var err error
-			if src, err = (tools.Source{Filename: a.SourceFile, Format: a.SourceFormat}).Open(ctx, env, 0); err != nil {
-				return err
-			}
-			defer src.Close()
-		}
-		for _, step := range a.Actions {
-			if err := tools.BitmapNode(ctx, n, src, a.Bitmap, step, a.Granularity); err != nil {
-				return qerr.Prepend(err, "Operation %s on bitmap %s failed: ", step.Action, a.Bitmap)
-			}
-		}
-		return nil
-	}}
+	return fusefs.Command{
+		Steps:   len(a.Actions),
+		Attempt: a.attempt,
+		Run: func(ctx context.Context, n *chain.Node, env *chain.Env, _ *tools.Meter) error {
+			return a.withSource(ctx, n, env, func(src *chain.Node) error {
+				for _, step := range a.Actions {
+					if err := tools.BitmapNode(ctx, n, src, a.Bitmap, step, a.Granularity); err != nil {
+						return qerr.Prepend(err, "Operation %s on bitmap %s failed: ", step.Action, a.Bitmap)
+					}
+				}
+				return nil
+			})
+		},
+	}
+}
+
+// withSource calls f with the image that bitmaps are merged from: n itself unless another one is named.
+func (a *bitmapArgs) withSource(ctx context.Context, n *chain.Node, env *chain.Env, f func(src *chain.Node) error) error {
+	if a.SourceFile == "" {
+		return f(n)
+	}
+	src, err := (tools.Source{Filename: a.SourceFile, Format: a.SourceFormat}).Open(ctx, env, 0)
+	if err != nil {
+		return err
+	}
+	defer src.Close()
+	return f(src)
 }
 
 func (a *checkArgs) command() fusefs.Command {
@@ -116,13 +127,13 @@ func (a *rebaseArgs) command() fusefs.Command {
 func (a *resizeArgs) command() fusefs.Command {
 	o := tools.ResizeOptions{Relative: a.Relative, Size: a.Size, Shrink: a.Shrink}
 	o.Prealloc, _ = formats.ParsePrealloc(a.Preallocation)
-	return fusefs.Command{Run: func(ctx context.Context, n *chain.Node, env *chain.Env, _ *tools.Meter) error {
+	return fusefs.Command{Attempt: attemptResize(o), Run: func(ctx context.Context, n *chain.Node, env *chain.Env, _ *tools.Meter) error {
 		return tools.ResizeNode(ctx, env, n, o)
 	}}
 }
 
 func (a *snapshotArgs) command() fusefs.Command {
-	c := fusefs.Command{Reads: a.Action == "list"}
+	c := fusefs.Command{Reads: a.Action == "list", Attempt: a.attempt}
 	if a.Action == "delete" {
 		c.Deletes = a.Snapshot
 	}

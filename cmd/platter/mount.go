@@ -180,9 +180,11 @@ func printMounts(w io.Writer, all qobj.List) error {
 			image, _ := i.String("image")
 			format, _ := i.String("format")
 			pid, _ := i.Get("pid")
-			dirty, _ := i.Get("dirty")
+			dirty, _ := i.Get("dirty-bytes")
 			state := "clean"
-			if dirty == true {
+			if n := fmt.Sprint(dirty); n != "0" {
+				state = n + " bytes dirty"
+			} else if d, _ := i.Get("dirty"); d == true {
 				state = "dirty"
 			}
 			if _, err := fmt.Fprintf(w, "%s on %s: format %s, pid %v, %s\n", image, mountpoint, format, pid, state); err != nil {

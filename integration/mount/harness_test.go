@@ -38,9 +38,38 @@ func TestMain(m *testing.M) {
 		fmt.Fprintf(os.Stderr, "building platter: %v\n%s", err, out)
 		os.Exit(1)
 	}
+	base := os.Getenv("TMPDIR")
+	os.Setenv("TMPDIR", dir) // whatever a test leaves behind lies there
 	code := m.Run()
+	os.Setenv("TMPDIR", base)
+	if left := leftovers(dir); len(left) > 0 {
+		fmt.Fprintf(os.Stderr, "the tests left behind:\n%s\n", strings.Join(left, "\n"))
+		code = max(code, 1)
+	}
 	os.RemoveAll(dir)
 	os.Exit(code)
+}
+
+// leftovers finds, and ends, mounts and loop devices of files below dir.
+func leftovers(dir string) []string {
+	var left []string
+	b, _ := os.ReadFile("/proc/self/mountinfo")
+	lines := strings.Split(string(b), "\n")
+	for i := len(lines) - 1; i >= 0; i-- {
+		if f := strings.Fields(lines[i]); len(f) > 4 && strings.HasPrefix(f[4], dir+"/") {
+			left = append(left, "mount "+f[4])
+			syscall.Unmount(f[4], syscall.MNT_DETACH)
+		}
+	}
+	files, _ := filepath.Glob("/sys/block/loop*/loop/backing_file")
+	for _, name := range files {
+		if b, _ := os.ReadFile(name); strings.HasPrefix(string(b), dir+"/") {
+			loop := "/dev/" + strings.Split(name, "/")[3]
+			left = append(left, loop+" on "+strings.TrimSpace(string(b)))
+			exec.Command("losetup", "-d", loop).Run()
+		}
+	}
+	return left
 }
 
 // needFUSE skips where nothing can be mounted.
@@ -117,6 +146,18 @@ func sh(t *testing.T, script string, vars ...string) string {
 		t.Fatalf("%s\n%v\n%s", script, err, out)
 	}
 	return string(out)
+}
+
+// shell starts a shell script in a process group of its own.
+func shell(t *testing.T, script string, vars ...string) *exec.Cmd {
+	t.Helper()
+	cmd := exec.Command("bash", "-euo", "pipefail", "-c", script)
+	cmd.Env = append(os.Environ(), vars...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return cmd
 }
 
 // mountAt mounts images (options first) on a new directory, unmounted at the end of the test if it still is mounted.

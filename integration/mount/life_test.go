@@ -52,7 +52,7 @@ func TestUnprivilegedUser(t *testing.T) {
 		}
 		defer os.Chmod("/dev/fuse", st.Mode().Perm())
 	}
-	dir, err := os.MkdirTemp("/tmp", "platter-nobody")
+	dir, err := os.MkdirTemp("", "platter-nobody")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -29,7 +29,9 @@ var mount = Verb{
 			"B<stats.json> has figures, B<error_log> the words of the last failures.",
 		"Lines written to B<ctl> are commands on the open image: B<snapshot>, B<bitmap>, B<resize>, B<commit>, B<rebase>, B<amend> and " +
 			"B<check> as on the command line but without the name of the image, B<flush>, and B<cancel>, which ends the one that " +
-			"runs. None of the lines of one write is begun unless all are understood.",
+			"runs; B<stats.json> shows how far that one is. None of the lines of one write is begun unless all are understood, " +
+			"and when one fails those before it are taken back. What cannot be taken back (B<commit>, B<rebase>, B<amend>, " +
+			"B<check -r>, B<resize --shrink>) has to be written alone.",
 		"Mount options: B<ro> nothing can be changed; B<allow_other> other users may look, as far as the permissions let them; " +
 			"B<uid=>N, B<gid=>N, B<umask=>N owner and permissions (mode 600 and the mounting user without them); B<nonempty> mount " +
 			"over a directory that is not empty; B<format=>FMT the images' format; B<refs=file> (the default) images may refer to " +

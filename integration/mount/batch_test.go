@@ -1,0 +1,171 @@
+package mount
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// state is what stock sees of an image's size, snapshots and bitmaps.
+func state(t *testing.T, image string) string {
+	t.Helper()
+	out := run(t, stock(t, "qemu-img"), "info", "-U", image)
+	var keep []string
+	for _, line := range strings.Split(out, "\n") {
+		if !strings.Contains(line, "disk size") && !strings.Contains(line, "in-use") {
+			keep = append(keep, line)
+		}
+	}
+	return strings.Join(keep, "\n")
+}
+
+// A batch whose last line fails leaves an image as it was: each kind of change is taken back.
+func TestBatchIsTakenBack(t *testing.T) {
+	image := qcow2Image(t, "16M")
+	mnt := mountAt(t, image)
+	disk := filepath.Join(mnt, "disk.raw")
+	write := func(b byte) {
+		t.Helper()
+		if err := os.WriteFile(disk, []byte{b}, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(1)
+	if err := tell(mnt, "snapshot -c keep\nsnapshot -c gone"); err != nil {
+		t.Fatalf("%v; %s", err, errorLog(t, mnt))
+	}
+	write(2)
+	if err := tell(mnt, "snapshot -c s\nsnapshot -d gone\nsnapshot -a keep\nresize 32M\nsnapshot -a nothing"); !errors.Is(err, syscall.ENOENT) {
+		t.Errorf("%v, want ENOENT; %s", err, errorLog(t, mnt))
+	}
+	if b := first(t, disk); b != 2 {
+		t.Errorf("the disk begins with %d", b)
+	}
+	if st, _ := os.Stat(disk); st.Size() != 16<<20 {
+		t.Errorf("size %d", st.Size())
+	}
+	if list := run(t, "ls", filepath.Join(mnt, "snapshots")); list != "gone\nkeep\n" {
+		t.Errorf("snapshots: %q", list)
+	}
+	if err := tell(mnt, "bitmap --add on\nbitmap --add --disable off\nbitmap --add --disable away"); err != nil {
+		t.Fatalf("%v; %s", err, errorLog(t, mnt))
+	}
+	write(3)
+	before := extents(t, mnt, "on")
+	if err := tell(mnt, "bitmap --clear on\nbitmap --disable on\nbitmap --merge on off\nbitmap --remove away\nbitmap --add --merge no new"); !errors.Is(err, syscall.ENOENT) {
+		t.Errorf("%v, want ENOENT; %s", err, errorLog(t, mnt))
+	}
+	if list := run(t, "ls", filepath.Join(mnt, "bitmaps")); list != "away\noff\non\n" {
+		t.Errorf("bitmaps: %q", list)
+	}
+	if after := extents(t, mnt, "on"); after != before || !strings.Contains(after, `"start": 0`) {
+		t.Errorf("bitmap on has\n%s\nhad\n%s", after, before)
+	}
+	if off := extents(t, mnt, "off"); strings.Contains(off, "start") {
+		t.Errorf("bitmap off has\n%s", off)
+	}
+	for name, want := range map[string]string{"on": "1\n", "off": "0\n"} {
+		if b, _ := os.ReadFile(filepath.Join(mnt, "bitmaps", name, "enabled")); string(b) != want {
+			t.Errorf("bitmap %s: enabled is %q", name, b)
+		}
+	}
+	unmount(t, mnt)
+	clean(t, image)
+	if s := state(t, image); strings.Contains(s, "deleted-by-ctl") || !strings.Contains(s, "gone") {
+		t.Errorf("stock sees\n%s", s)
+	}
+}
+
+func extents(t *testing.T, mnt, bitmap string) string {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(mnt, "bitmaps", bitmap, "extents.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+// A batch that succeeds does all its lines; one with a line that cannot be taken back beside others is refused whole.
+func TestBatchIsDone(t *testing.T) {
+	image := qcow2Image(t, "16M")
+	mnt := mountAt(t, image)
+	if err := tell(mnt, "snapshot -c a\nsnapshot -c b\nsnapshot -d a\nresize 32M\nbitmap --add x\ncheck\nflush\nbitmap --remove x"); err != nil {
+		t.Fatalf("%v; %s", err, errorLog(t, mnt))
+	}
+	for _, batch := range []string{"snapshot -c c\ncommit", "resize 64M\nresize --shrink 1M", "check -r all\nsnapshot -c c"} {
+		if err := tell(mnt, batch); !errors.Is(err, syscall.EINVAL) {
+			t.Errorf("%q: %v", batch, err)
+		}
+	}
+	if log := errorLog(t, mnt); !strings.Contains(log, "'commit' cannot be taken back should another line fail") {
+		t.Error(log)
+	}
+	if list := run(t, "ls", filepath.Join(mnt, "snapshots"), filepath.Join(mnt, "bitmaps")); !strings.HasSuffix(list, ":\nb\n") {
+		t.Errorf("ls: %q", list)
+	}
+	unmount(t, mnt)
+	clean(t, image)
+	if s := state(t, image); !strings.Contains(s, "32 MiB") {
+		t.Error(s)
+	}
+}
+
+// A long command shows how far it is, and ends when "cancel" is written or its writer is interrupted; the image is whole,
+// and the other files answer meanwhile.
+func TestLongCommandsCanBeCancelled(t *testing.T) {
+	base := qcow2Image(t, "64M")
+	top := filepath.Join(filepath.Dir(base), "top.qcow2")
+	run(t, stock(t, "qemu-img"), "create", "-q", "-f", "qcow2", "-b", "disk.qcow2", "-F", "qcow2", top)
+	run(t, stock(t, "qemu-io"), "-c", "write -P 9 0 64M", top)
+	content := filepath.Join(t.TempDir(), "content")
+	run(t, stock(t, "qemu-img"), "convert", "-O", "raw", top, content)
+	for _, way := range []string{"cancel", "interrupt"} {
+		mnt := mountAt(t, top)
+		done := make(chan error, 1)
+		writer := shell(t, `exec 3> "$M/ctl"; echo "commit -r 8M" >&3`, "M="+mnt)
+		go func() { done <- writer.Wait() }()
+		var stats struct {
+			Job struct {
+				Command string
+				Percent float64
+			}
+		}
+		for end := time.Now().Add(30 * time.Second); stats.Job.Percent == 0; time.Sleep(10 * time.Millisecond) {
+			readJSON(t, filepath.Join(mnt, "stats.json"), &stats)
+			if time.Now().After(end) {
+				t.Fatal("no progress in stats.json")
+			}
+		}
+		if stats.Job.Command != "commit -r 8M" || stats.Job.Percent >= 100 {
+			t.Errorf("job %+v", stats.Job)
+		}
+		run(t, "ls", "-l", mnt)
+		if way == "cancel" {
+			if err := tell(mnt, "cancel"); err != nil {
+				t.Error(err)
+			}
+		} else {
+			syscall.Kill(-writer.Process.Pid, syscall.SIGINT)
+		}
+		select {
+		case err := <-done:
+			if err == nil {
+				t.Errorf("%s: the command succeeded", way)
+			}
+		case <-time.After(20 * time.Second):
+			t.Fatalf("%s: the command goes on", way)
+		}
+		if log := errorLog(t, mnt); !strings.Contains(log, "commit -r 8M: ") {
+			t.Errorf("error_log: %s", log)
+		}
+		run(t, "cmp", content, filepath.Join(mnt, "disk.raw"))
+		unmount(t, mnt)
+		clean(t, top)
+		clean(t, base)
+		run(t, stock(t, "qemu-img"), "compare", "-q", top, content)
+	}
+}
