@@ -20,6 +20,7 @@ run: build
 	@integration/setup/packages.sh run
 	@integration/setup/run.sh
 
+# PLATTER_LONG=1 runs long variants: all layouts in the suites, all combinations in the model tests.
 test:
 	@integration/setup/packages.sh test
 	@integration/setup/oracle.sh

@@ -19,7 +19,10 @@ func (i *image) findFree(ctx context.Context, count uint64) (hostOff, error) {
 			return 0, err
 		}
 		// More full blocks than the file has clusters: the table names some again and again, to keep the search busy.
-		if blocks++; t != nil && blocks > i.clustersFor(i.file.Size())+int64(i.refBlocks.Dirty())+1 {
+		if t != nil {
+			blocks++
+		}
+		if blocks > i.clustersFor(i.file.Size())+int64(i.refBlocks.Dirty())+1 {
 			return 0, i.signalCorruption(true, "Refcount blocks are used more than once")
 		}
 		end := (i.nextFree | (1<<i.refBlockBits - 1)) + 1

@@ -82,21 +82,37 @@ func (i *image) grow(ctx context.Context, size int64, pre formats.Prealloc) erro
 func (i *image) clearTail(ctx context.Context, size int64) error {
 	old := i.Size()
 	n := min(i.roundUp(old), size) - old
-	if n <= 0 || i.external() {
+	if n <= 0 || i.external() && i.cipher == nil { // the data file ends there, and grows by zeroes
 		return nil
 	}
-	e, err := i.lookup(ctx, guestOff(old), n, false)
-	if err != nil || e.kind != normal && e.kind != compressed {
+	for at := guestOff(old); n > 0; {
+		e, err := i.lookup(ctx, at, n, false)
+		if err != nil {
+			return err
+		}
+		if e.kind == compressed {
+			e.n = n
+		}
+		if e.kind == normal || e.kind == compressed {
+			if err := i.clearStale(ctx, at, e.n); err != nil {
+				return err
+			}
+		}
+		at, n = at+guestOff(e.n), n-e.n
+	}
+	return nil
+}
+
+// clearStale makes what is stored for n bytes at g zeroes, if it is anything else.
+func (i *image) clearStale(ctx context.Context, g guestOff, n int64) error {
+	p := make([]byte, n)
+	if err := i.readGuest(ctx, p, g, false); err != nil {
 		return err
 	}
-	tail := make([]byte, n)
-	if err := i.readGuest(ctx, tail, guestOff(old), false); err != nil {
-		return err
-	}
-	for _, b := range tail {
+	for _, b := range p {
 		if b != 0 {
-			clear(tail)
-			return i.write(ctx, tail, guestOff(old))
+			clear(p)
+			return i.write(ctx, p, g)
 		}
 	}
 	return nil
