@@ -130,7 +130,7 @@ func (m *maker) make(ctx context.Context, proto *formats.Driver, a formats.Creat
 	}
 	a.File, a.Children = file, map[string]formats.File{}
 	for _, need := range needs {
-		node, err := m.need(ctx, need, a.Options)
+		node, err := m.need(ctx, need, a)
 		if err != nil {
 			return err
 		}
@@ -172,9 +172,13 @@ func (m *maker) create(ctx context.Context, proto *formats.Driver, name string, 
 	return n, err
 }
 
-func (m *maker) need(ctx context.Context, need formats.Need, v *option.Values) (*Node, error) {
+func (m *maker) need(ctx context.Context, need formats.Need, a formats.CreateArgs) (*Node, error) {
 	if need.Existing {
-		n, err := Open(ctx, m.env, Request{Filename: need.Name, Format: need.Format, Options: need.Options})
+		name, err := ResolveBacking(a.Name, need.Name)
+		if err != nil {
+			return nil, err
+		}
+		n, err := Open(ctx, m.env, Request{Filename: name, Format: need.Format, Options: need.Options})
 		if err == nil {
 			m.open = append(m.open, n)
 		}
@@ -184,7 +188,7 @@ func (m *maker) need(ctx context.Context, need formats.Need, v *option.Values) (
 	if err != nil {
 		return nil, err
 	}
-	return m.create(ctx, proto, need.Name, need.Size, v)
+	return m.create(ctx, proto, need.Name, need.Size, a.Options)
 }
 
 func (m *maker) close() error {

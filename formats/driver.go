@@ -39,6 +39,8 @@ type Driver struct {
 
 	OpenOpts   option.Schema // runtime options (json:, --image-opts) without the common ones and without children
 	CreateOpts option.Schema // -o of create; nil: images cannot be created
+	// BeyondOpts are options of create that QEMU's driver does not have: [Registry.Beyond] adds them to CreateOpts.
+	BeyondOpts option.Schema
 	// CreateTakes are options of create that the protocol declares and this format carries out itself: they are not
 	// passed on to the protocol (luks: preallocation, of the payload).
 	CreateTakes []string
@@ -76,7 +78,8 @@ type Need struct {
 	Size    int64      // CreateNeeds: length that the new file is to have
 	// ReadOnly opens the child for reading even if the image is writable.
 	ReadOnly bool
-	// Existing: CreateNeeds asks for an existing image (a backing file), to be opened read-only with its format.
+	// Existing: CreateNeeds asks for an existing image (a backing file), to be opened read-only with its format; a
+	// relative Name is resolved as that of a backing file.
 	Existing bool
 	// Given: the child exists only where runtime options name it (luks' detached header).
 	Given bool
@@ -172,6 +175,9 @@ type Env struct {
 	Warn func(format string, a ...any)
 	// Report writes a line to the error stream as it is (check's findings).
 	Report func(format string, a ...any)
+	// Beyond: what QEMU refuses, or does not tell, is done where it is safe. It is off where a program that expects
+	// qemu-img reads messages and output. Content that QEMU cannot read is read in both cases.
+	Beyond bool
 	// Program is the name that begins the lines of ReportError; "" leaves it out.
 	Program string
 }

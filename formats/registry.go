@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"platter/formats/option"
 )
 
 // Registry is the list of drivers that a program has.
@@ -30,6 +32,20 @@ func NewRegistry(drivers ...*Driver) *Registry {
 		}
 	}
 	return r
+}
+
+// Beyond is the registry with the options of create that QEMU does not have (Driver.BeyondOpts).
+func (r *Registry) Beyond() *Registry {
+	drivers := slices.Clone(r.drivers)
+	for i, d := range drivers {
+		if len(d.BeyondOpts) == 0 {
+			continue
+		}
+		more := *d
+		more.CreateOpts = option.Merge(d.CreateOpts, d.BeyondOpts)
+		drivers[i] = &more
+	}
+	return NewRegistry(drivers...)
 }
 
 // Find gives the driver of that name, nil if there is none.

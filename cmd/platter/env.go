@@ -106,12 +106,19 @@ func (e *env) tools() *tools.Env {
 			Warn:   e.warn,
 			Report: func(format string, a ...any) { fmt.Fprintf(e.stderr, format+"\n", a...) },
 
+			Beyond:  !e.stock,
 			Program: e.program,
 		},
 	}
 }
 
-func (e *env) registry() *formats.Registry { return all.Registry() }
+// registry has the drivers; platter's own mode offers more options of create.
+func (e *env) registry() *formats.Registry {
+	if e.stock {
+		return all.Registry()
+	}
+	return all.Registry().Beyond()
+}
 
 // progress begins to show how far a verb is; on is -p without -q. The caller ends it with End, also after a failure.
 func (e *env) progress(on, quiet bool) *progress.Progress {

@@ -30,6 +30,8 @@ type Subject struct {
 	Recovers bool
 	// Noise: a new image, and what a resize adds, reads as anything (encrypted containers). The tests write zeroes there.
 	Noise bool
+	// Prepare makes what the image stands on in a new store, before it is created: a parent that reads as zeroes.
+	Prepare func(t testing.TB, env *chain.Env)
 	// Rounds multiplies the length of the random tests; 0 means 1.
 	Rounds int
 }
@@ -51,6 +53,7 @@ func (s Subject) env(t testing.TB, store *Store) *chain.Env {
 	return &chain.Env{
 		Registry: formats.NewRegistry(append([]*formats.Driver{store.Driver()}, s.Drivers...)...),
 		Env: &formats.Env{
+			Beyond: true,
 			Secret: func(id string) ([]byte, error) {
 				if v, ok := s.Secrets[id]; ok {
 					return []byte(v), nil
@@ -69,6 +72,9 @@ func (s Subject) create(t testing.TB) *Store {
 	t.Helper()
 	store := NewStore()
 	env := s.env(t, store)
+	if s.Prepare != nil {
+		s.Prepare(t, env)
+	}
 	drv := env.Registry.Find(s.Format)
 	if drv == nil || drv.CreateOpts == nil && !drv.RawCreate {
 		t.Fatalf("format %q cannot be created", s.Format)

@@ -132,7 +132,7 @@ func createNeeds(a formats.CreateArgs) ([]formats.Need, error) {
 	if s.backing != "" {
 		alone := qobj.NewDict()
 		alone.Set("backing", nil)
-		needs = append(needs, formats.Need{Role: "backing", Name: besideImage(a.Name, s.backing), Existing: true, Options: alone})
+		needs = append(needs, formats.Need{Role: "backing", Name: s.backing, Existing: true, Options: alone})
 	}
 	for i, name := range s.names(a.Name, a.Size) {
 		needs = append(needs, formats.Need{Role: role(i), Name: name, Size: s.sizes(a.Size)[i]})
@@ -146,14 +146,6 @@ func protocolEnd(name string) int {
 		return i + 1
 	}
 	return 0
-}
-
-// besideImage resolves the parent's name against the new image's.
-func besideImage(image, name string) string {
-	if path.IsAbs(name) || protocolEnd(name) > 0 {
-		return name
-	}
-	return image[:max(strings.LastIndexByte(image, '/')+1, protocolEnd(image))] + name
 }
 
 // create lays out the extents and writes the descriptor.

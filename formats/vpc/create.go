@@ -3,6 +3,8 @@ package vpc
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
+	"math"
 	"syscall"
 
 	"platter/formats"
@@ -21,7 +23,16 @@ var createOpts = option.Schema{
 		Help: "Force disk size calculation to use the actual size specified, rather than using the nearest CHS-based calculation"},
 }
 
+// beyondOpts make a differencing image.
+var beyondOpts = option.Schema{
+	{Name: "backing_file", Type: option.String, Help: "File name of the parent, which makes a differencing image"},
+	{Name: "backing_fmt", Type: option.String, Help: "Must be 'vpc' if present"},
+}
+
 func create(ctx context.Context, a formats.CreateArgs) error {
+	if a.Options.Has("backing_file") {
+		return createChild(ctx, a)
+	}
 	kind := uint32(typeDynamic)
 	switch s := a.Options.String("subformat", "dynamic"); s {
 	case "dynamic":
@@ -39,7 +50,8 @@ func create(ctx context.Context, a formats.CreateArgs) error {
 	if kind == typeFixed {
 		return createFixed(ctx, a.File, foot, sectors*sectorSize)
 	}
-	return createDynamic(ctx, a.File, foot, sectors*sectorSize)
+	l := &dynamic{foot: foot, size: sectors * sectorSize, block: defaultBlock}
+	return l.write(ctx, a.File)
 }
 
 func createFixed(ctx context.Context, f formats.File, foot *footer, size int64) error {
@@ -52,18 +64,31 @@ func createFixed(ctx context.Context, f formats.File, foot *footer, size int64) 
 	return nil
 }
 
-func createDynamic(ctx context.Context, f formats.File, foot *footer, size int64) error {
-	entries := (size + defaultBlock - 1) / defaultBlock
+// dynamic is a new image with a block table.
+type dynamic struct {
+	foot   *footer
+	size   int64 // of the disk in bytes
+	block  int64
+	parent *parentage // nil for none
+}
+
+// write lays the image out: footer's copy, dynamic header, table, the parent's paths, footer.
+func (l *dynamic) write(ctx context.Context, f formats.File) error {
+	entries := (l.size + l.block - 1) / l.block
 	table := (entries*4 + sectorSize - 1) / sectorSize * sectorSize
 	at := int64(footerSize + headSize)
+	head := dynamicHeader(uint32(entries), uint32(l.block))
+	paths := l.parent.describe(head, at+table)
+	binary.BigEndian.PutUint32(head[atHeadSum:], checksum(head, atHeadSum))
 	for _, w := range []struct {
 		p   []byte
 		off int64
 	}{
-		{foot[:], 0},
-		{foot[:], at + table},
-		{dynamicHeader(uint32(entries)), footerSize},
+		{l.foot[:], 0},
+		{l.foot[:], at + table + int64(len(paths))},
+		{head, footerSize},
 		{bytes.Repeat([]byte{0xff}, int(table)), at},
+		{paths, at + table},
 	} {
 		if len(w.p) == 0 {
 			continue
@@ -73,4 +98,18 @@ func createDynamic(ctx context.Context, f formats.File, foot *footer, size int64
 		}
 	}
 	return nil
+}
+
+// dynamicHeader makes the header of a new dynamic image, without its checksum.
+func dynamicHeader(entries, block uint32) []byte {
+	h := make([]byte, headSize)
+	be := binary.BigEndian
+	copy(h, "cxsparse")
+	// The specification says 32 bits of ones; readers expect 64.
+	be.PutUint64(h[8:], math.MaxUint64)
+	be.PutUint64(h[atTable:], footerSize+headSize)
+	be.PutUint32(h[atHeadVersion:], 0x00010000)
+	be.PutUint32(h[atEntries:], entries)
+	be.PutUint32(h[atBlockSize:], block)
+	return h
 }

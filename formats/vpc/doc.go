@@ -17,15 +17,20 @@
 //
 // A new block goes to the end of the file, over the old footer, and is zeroed where the file was not new there. A flush
 // writes the footer behind the last block and forces all that to storage before the table names the blocks; until then
-// the footer's copy at the beginning keeps the image readable. A bit of a bitmap is written after the data it stands
-// for. Since no block is ever moved or given up, a crash can only waste the space of blocks that the table does not
-// name, and opening the image finds that space free again.
+// the footer's copy at the beginning keeps the image readable. Bits of a bitmap that is in the file are changed in memory
+// and written by a flush, after the data they stand for is durable. Since no block is ever moved or given up, a crash can
+// only waste the space of blocks that the table does not name, and opening the image finds that space free again.
+//
+// libvhdi takes all sectors of a bitmap's byte for the image's own that follow the first one. So that it reads what is
+// written here, a write into a differencing image goes on to the end of its last byte, with what the parent has there.
 //
 // # Locks
 //
-// mu guards the table, the end of the blocks and what is being allocated; no data is moved under it.
+// shared, then mu. mu guards the table, the bitmaps, the end of the blocks and what is being allocated; no data is moved
+// under it. shared keeps writes apart that meet in a byte of a bitmap.
 //
 // # Not supported
 //
-// Resize, check and creation of differencing images.
+// Resize, check, rebase. QEMU cannot create differencing images; here that is offered to programs that do not expect
+// qemu-img (formats.Env.Beyond).
 package vpc

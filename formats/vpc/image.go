@@ -20,6 +20,7 @@ const (
 	atBlockSize   = 32
 	atHeadSum     = 36
 	atParentUUID  = 40
+	atParentTime  = 56
 	atParentName  = 64
 	atLocators    = 576
 )
@@ -45,6 +46,9 @@ type image struct {
 	footAt  int64 // where the footer was written last, 0 if not by us
 	pending map[uint32]bool
 	changed bool // the footer and the table must be written
+	present bitmaps
+
+	shared sync.RWMutex // held by who writes a part of what a byte of a sector bitmap stands for
 }
 
 func (d *image) Size() int64 { return d.size }
@@ -78,8 +82,8 @@ type run struct {
 // find gives the longest run at off that does not leave its block. mu is not held.
 func (d *image) find(ctx context.Context, off, n int64) (run, error) {
 	d.mu.Lock()
+	defer d.mu.Unlock()
 	e, err := d.table.Get(ctx, uint32(off/d.block))
-	d.mu.Unlock()
 	if err != nil {
 		return run{}, err
 	}
@@ -93,23 +97,6 @@ func (d *image) find(ctx context.Context, off, n int64) (run, error) {
 		return d.findSectors(ctx, at, inside, r.n)
 	}
 	r.stored, r.host = true, at+d.bitmap+inside
-	return r, nil
-}
-
-// findSectors looks into the bitmap of the block at at.
-func (d *image) findSectors(ctx context.Context, at, inside, n int64) (run, error) {
-	first, count := inside/sectorSize, (n+sectorSize-1)/sectorSize
-	bits := make([]byte, (first%8+count+7)/8)
-	if err := d.file.ReadAt(ctx, bits, at+first/8); err != nil {
-		return run{}, err
-	}
-	bit := func(i int64) bool { return bits[(first%8+i)/8]>>(7-(first+i)%8)&1 == 1 }
-	r := run{stored: bit(0), host: at + d.bitmap + inside}
-	k := int64(1)
-	for k < count && bit(k) == r.stored {
-		k++
-	}
-	r.n = min(k*sectorSize, n)
 	return r, nil
 }
 

@@ -19,14 +19,16 @@ func Driver() *formats.Driver {
 		OpenOpts: option.Schema{{Name: "force_size_calc", Type: option.String,
 			Help: "Force disk size calculation to use either CHS geometry, or use the disk current_size specified in the VHD footer. {chs, current_size}"}},
 		CreateOpts: createOpts,
+		BeyondOpts: beyondOpts,
 		Probe: func(head []byte, _ string) int {
 			if len(head) >= 8 && string(head[:8]) == cookie {
 				return 100
 			}
 			return 0
 		},
-		Open:   open,
-		Create: create,
+		Open:        open,
+		CreateNeeds: createNeeds,
+		Create:      create,
 	}
 }
 
@@ -107,6 +109,7 @@ func (d *image) openDynamic(ctx context.Context) error {
 	}
 	d.block = int64(block)
 	d.bitmap = (d.block/(8*sectorSize) + sectorSize - 1) &^ (sectorSize - 1)
+	d.present = bitmaps{file: d.file, size: d.bitmap, all: map[int64]*bits{}}
 	table := be.Uint64(d.head[atTable:])
 	if table > math.MaxInt64-1<<32 {
 		return qerr.New(syscall.EINVAL, "Error reading pagetable")

@@ -11,6 +11,7 @@ import (
 	"unicode/utf16"
 
 	"platter/formats"
+	"platter/formats/internal/parentpath"
 	"platter/formats/qerr"
 )
 
@@ -44,7 +45,7 @@ func (d *image) BackingFile() (name, format string) {
 	if p := d.locator(locatorAbsolute); p != "" {
 		return path.Base(p), "vpc"
 	}
-	if p := slashes(decodeUTF16(d.head[atParentName:atParentName+512], binary.BigEndian)); p != "" {
+	if p := parentpath.Local(decodeUTF16(d.head[atParentName:atParentName+512], binary.BigEndian)); p != "" {
 		return path.Base(p), "vpc"
 	}
 	return "", ""
@@ -61,7 +62,7 @@ func (d *image) locator(platform string) string {
 		}
 		raw := make([]byte, n)
 		if d.file.ReadAt(context.Background(), raw, int64(off)) == nil {
-			return slashes(decodeUTF16(raw, binary.LittleEndian))
+			return parentpath.Local(decodeUTF16(raw, binary.LittleEndian))
 		}
 	}
 	return ""
@@ -88,15 +89,6 @@ func decodeUTF16(p []byte, order binary.ByteOrder) string {
 	s := string(utf16.Decode(words))
 	if i := strings.IndexByte(s, 0); i >= 0 {
 		s = s[:i]
-	}
-	return s
-}
-
-// slashes turns a Windows path into one of this system; a drive letter is cut off.
-func slashes(s string) string {
-	s = strings.ReplaceAll(s, `\`, "/")
-	if len(s) > 1 && s[1] == ':' {
-		s = s[2:]
 	}
 	return s
 }

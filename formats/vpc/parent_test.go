@@ -19,7 +19,7 @@ import (
 const diskSize = 6 << 20
 
 // makeImage creates a dynamic image.
-func makeImage(t *testing.T, name string) {
+func makeImage(t testing.TB, name string) {
 	t.Helper()
 	env := testEnv()
 	err := chain.Create(context.Background(), env, chain.CreateRequest{
@@ -67,7 +67,7 @@ func makeChild(t *testing.T, name, parent, path string) {
 	}
 }
 
-func openVPC(t *testing.T, name string, f formats.OpenFlags) (*chain.Node, error) {
+func openVPC(t testing.TB, name string, f formats.OpenFlags) (*chain.Node, error) {
 	return chain.Open(context.Background(), testEnv(), chain.Request{Filename: name, Format: "vpc", Flags: f})
 }
 
@@ -144,7 +144,7 @@ func TestAWrongOrMissingParentIsRefused(t *testing.T) {
 func FuzzOpen(f *testing.F) {
 	dir := f.TempDir()
 	seed := filepath.Join(dir, "seed")
-	makeImage(&testing.T{}, seed)
+	makeImage(f, seed)
 	b, err := os.ReadFile(seed)
 	if err != nil {
 		f.Fatal(err)

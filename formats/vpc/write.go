@@ -3,8 +3,6 @@ package vpc
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
-	"math"
 	"syscall"
 
 	"platter/formats"
@@ -18,7 +16,11 @@ func (d *image) WriteAt(ctx context.Context, p []byte, off int64, f formats.Writ
 	}
 	for len(p) > 0 {
 		n := min(int64(len(p)), d.block-off%d.block)
-		if err := d.writeBlock(ctx, p[:n], off); err != nil {
+		write := d.writeBlock
+		if d.kind == typeDifferencing {
+			write = d.writeSectors
+		}
+		if err := write(ctx, p[:n], off); err != nil {
 			return err
 		}
 		p, off = p[n:], off+n
@@ -40,7 +42,9 @@ func (d *image) writeBlock(ctx context.Context, p []byte, off int64) error {
 		if err := d.file.WriteAt(ctx, p, at+d.bitmap+off%d.block, 0); err != nil || d.kind != typeDifferencing {
 			return err
 		}
-		return d.setSectors(ctx, at, off%d.block, int64(len(p)))
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		return d.present.set(context.WithoutCancel(ctx), at, off%d.block/sectorSize, int64(len(p))/sectorSize)
 	}
 	return d.allocate(ctx, b, p, off%d.block)
 }
@@ -101,40 +105,12 @@ func (d *image) fill(ctx context.Context, at int64, p []byte, inside, virgin int
 	bits := bytes.Repeat([]byte{0xff}, int(d.bitmap))
 	if d.kind == typeDifferencing {
 		clear(bits)
-		markSectors(bits, 0, inside/sectorSize, int64(len(p))/sectorSize)
+		setBits(bits, inside/sectorSize, int64(len(p))/sectorSize)
 	}
 	if err := d.file.WriteAt(ctx, bits, at, 0); err != nil {
 		return err
 	}
 	return d.file.WriteAt(ctx, p, at+d.bitmap+inside, 0)
-}
-
-// markSectors sets count bits from sector first on; bits begins with the bit of sector base.
-func markSectors(bits []byte, base, first, count int64) {
-	for s := first; s < first+count; s++ {
-		bits[(s-base)/8] |= 0x80 >> ((s - base) % 8)
-	}
-}
-
-// setSectors marks sectors of a differencing image's block as its own. The data must not come after its bit.
-func (d *image) setSectors(ctx context.Context, at, inside, n int64) error {
-	first, end := inside/sectorSize, (inside+n)/sectorSize
-	base := first &^ 7
-	bits := make([]byte, (end-base+7)/8)
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if err := d.file.ReadAt(ctx, bits, at+base/8); err != nil {
-		return err
-	}
-	now := bytes.Clone(bits)
-	markSectors(now, base, first, end-first)
-	if bytes.Equal(now, bits) {
-		return nil
-	}
-	if err := d.file.Flush(ctx); err != nil {
-		return err
-	}
-	return d.file.WriteAt(ctx, now, at+base/8, 0)
 }
 
 // WriteZeroes leaves blocks alone that are not there and read as zeroes anyway.
@@ -175,8 +151,16 @@ func (d *image) Flush(ctx context.Context) error {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if !d.changed && !d.table.Dirty() {
+	if !d.changed && !d.table.Dirty() && d.present.changed == 0 {
 		return d.file.Flush(ctx)
+	}
+	if d.present.changed > 0 { // the data that the bits stand for comes first
+		if err := d.file.Flush(ctx); err != nil {
+			return err
+		}
+		if err := d.present.write(ctx); err != nil {
+			return err
+		}
 	}
 	if d.footAt != d.end {
 		if err := d.file.WriteAt(ctx, d.foot[:], d.end, 0); err != nil {
@@ -199,18 +183,3 @@ func (d *image) Flush(ctx context.Context) error {
 
 // Close writes what is not yet in the file.
 func (d *image) Close() error { return d.Flush(context.Background()) }
-
-// dynamicHeader makes the header of a new dynamic image.
-func dynamicHeader(entries uint32) []byte {
-	h := make([]byte, headSize)
-	be := binary.BigEndian
-	copy(h, "cxsparse")
-	// The specification says 32 bits of ones; readers expect 64.
-	be.PutUint64(h[8:], math.MaxUint64)
-	be.PutUint64(h[atTable:], footerSize+headSize)
-	be.PutUint32(h[atHeadVersion:], 0x00010000)
-	be.PutUint32(h[atEntries:], entries)
-	be.PutUint32(h[atBlockSize:], defaultBlock)
-	be.PutUint32(h[atHeadSum:], checksum(h, atHeadSum))
-	return h
-}
