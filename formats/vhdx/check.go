@@ -19,6 +19,9 @@ func (d *image) Check(ctx context.Context, _ formats.FixMode, env *formats.Env) 
 	if d.replayed {
 		r.CorruptionsFixed++
 	}
+	if d.inMemory {
+		env.Report("The image was not closed and its log is to be replayed, which 'check -r all' does; this is how it is after that.")
+	}
 	if d.writable {
 		if err := d.Flush(ctx); err != nil {
 			return r, err

@@ -33,12 +33,13 @@ type layout struct {
 	batBytes int64
 	meta     int64
 	data     int64
+	locator  []byte // of the parent, if there is one
 }
 
-// plan reads the options; sizes of log and blocks are rounded up to 1 MiB.
-func plan(v *option.Values, size int64) (*layout, error) {
+// plan reads the options; sizes of log and blocks are rounded up to 1 MiB. p is the parent, nil for none.
+func plan(v *option.Values, size int64, p *parentage) (*layout, error) {
 	l := &layout{zero: v.Bool("block_state_zero", true)}
-	l.size, l.logical = uint64(size), 512
+	l.size, l.logical, l.physical = uint64(size), 512, 512
 	switch f := v.String("subformat", "dynamic"); f {
 	case "dynamic":
 	case "fixed":
@@ -47,6 +48,14 @@ func plan(v *option.Values, size int64) (*layout, error) {
 		return nil, qerr.New(syscall.EINVAL, "Parameter 'subformat' does not accept value '%s'", f)
 	}
 	logSize, blockSize := roundMiB(v.Uint("log_size", mib)), roundMiB(v.Uint("block_size", 0))
+	if p != nil {
+		if err := l.inherit(p, v); err != nil {
+			return nil, err
+		}
+		if blockSize == 0 {
+			blockSize = uint64(p.blockSize)
+		}
+	}
 	if blockSize == 0 {
 		blockSize = defaultBlock(size)
 	}
@@ -87,7 +96,11 @@ func defaultBlock(size int64) uint64 {
 
 // create lays out a new image as QEMU does, but for the random parts.
 func create(ctx context.Context, a formats.CreateArgs) error {
-	l, err := plan(a.Options, a.Size)
+	p, err := parentageOf(a)
+	if err != nil {
+		return err
+	}
+	l, err := plan(a.Options, a.Size, p)
 	if err != nil {
 		return err
 	}
@@ -145,19 +158,24 @@ func (l *layout) items() []byte {
 	raw := make([]byte, tableSize)
 	le := binary.LittleEndian
 	copy(raw, "metadata")
-	le.PutUint16(raw[10:], 5)
 	off := uint32(tableSize)
-	for i, e := range []struct {
+	type entry struct {
 		id    guid
 		n     uint32
 		flags uint32
-	}{
+	}
+	entries := []entry{
 		{guidParameters, 8, itemRequired},
 		{guidSize, 8, itemRequired | itemVirtual},
 		{guidDiskID, 16, itemRequired | itemVirtual},
 		{guidLogical, 4, itemRequired | itemVirtual},
 		{guidPhysical, 4, itemRequired | itemVirtual},
-	} {
+	}
+	if l.parent != nil {
+		entries = append(entries, entry{guidParent, uint32(len(l.locator)), itemRequired})
+	}
+	le.PutUint16(raw[10:], uint16(len(entries)))
+	for i, e := range entries {
 		p := raw[32+i*32:]
 		copy(p, e.id[:])
 		le.PutUint32(p[16:], off)
@@ -176,8 +194,8 @@ func (l *layout) values() []byte {
 	le.PutUint64(raw[8:], l.size)
 	copy(raw[16:], randomGUID())
 	le.PutUint32(raw[32:], uint32(l.logical))
-	le.PutUint32(raw[36:], uint32(l.logical))
-	return raw
+	le.PutUint32(raw[36:], uint32(l.physical))
+	return append(raw, l.locator...)
 }
 
 // writeBAT sets the file's length and writes the BAT, in pieces: it is 512 MiB for the largest disk.

@@ -36,7 +36,10 @@
 // images nor sectors of 4096 bytes. It gives no block status, so images without a parent show as all data here, too. A
 // log that must be replayed is replayed by opening for writing, and refused when opening for reading.
 //
+// Programs that do not expect qemu-img (formats.Env.Beyond) see which blocks are there, read an image with a log that is
+// replayed in memory, and can create differencing images.
+//
 // # Not supported
 //
-// Resize, giving up blocks (a discard makes holes in the host's file), making and committing differencing images.
+// Resize, giving up blocks (a discard makes holes in the host's file), committing differencing images.
 package vhdx

@@ -30,8 +30,13 @@ func Driver() *formats.Driver {
 			}
 			return 0
 		},
-		Open:   open,
-		Create: create,
+		BeyondOpts: option.Schema{
+			{Name: "backing_file", Type: option.String, Help: "File name of the parent, which makes a differencing image"},
+			{Name: "backing_fmt", Type: option.String, Help: "Must be 'vhdx' if present"},
+		},
+		Open:        open,
+		CreateNeeds: createNeeds,
+		Create:      create,
 	}
 }
 
@@ -49,7 +54,7 @@ func open(ctx context.Context, a formats.OpenArgs) (formats.Image, error) {
 
 // load reads what describes the image, in QEMU's order.
 func load(ctx context.Context, a formats.OpenArgs) (*image, error) {
-	d := &image{file: a.File, heads: headers{file: a.File}, flags: a.Flags, writable: a.Flags.Has(formats.ReadWrite),
+	d := &image{file: a.File, env: a.Env, heads: headers{file: a.File}, flags: a.Flags, writable: a.Flags.Has(formats.ReadWrite),
 		meta: sectors{file: a.File, all: map[int64]*sector{}}, pending: map[int64]bool{}}
 	d.free.L = &d.mu
 	magic := make([]byte, len(signature))
@@ -68,10 +73,10 @@ func load(ctx context.Context, a formats.OpenArgs) (*image, error) {
 		return nil, err
 	}
 	var err error
-	if d.regions, err = loadRegions(ctx, a.File, &d.taken, a.Env); err != nil {
+	if d.regions, err = loadRegions(ctx, d.file, &d.taken, a.Env); err != nil {
 		return nil, err
 	}
-	if d.head, err = loadMetadata(ctx, a.File, d.regions); err != nil {
+	if d.head, err = loadMetadata(ctx, d.file, d.regions); err != nil {
 		return nil, err
 	}
 	return d, d.loadBAT(ctx, a)
@@ -87,7 +92,7 @@ func (d *image) loadBAT(ctx context.Context, a formats.OpenArgs) error {
 		return err
 	}
 	d.fixed = first&stateMask == statePresent
-	d.end = (a.File.Size() + mib - 1) / mib * mib
+	d.end = (d.file.Size() + mib - 1) / mib * mib
 	if a.Flags.Has(formats.ForCheck) {
 		return nil
 	}
@@ -111,6 +116,15 @@ func (d *image) recover(ctx context.Context, a formats.OpenArgs) error {
 	run, err := l.active(ctx)
 	if err != nil || run == nil {
 		return err
+	}
+	if !d.writable && a.Env.Beyond {
+		over := newOverlay(a.File)
+		l.file = over
+		if err := l.replay(ctx, run); err != nil {
+			return err
+		}
+		d.file, d.meta.file, d.inMemory = over, over, true
+		return nil
 	}
 	if !d.writable {
 		err := qerr.New(syscall.EPERM, "VHDX image file '%s' opened read-only, but contains a log that needs to be replayed", a.Name)

@@ -28,12 +28,14 @@ const (
 // image is an open VHDX.
 type image struct {
 	file     formats.File
+	env      *formats.Env
 	heads    headers
 	regions  regions
 	taken    spans
 	head     *metadata
 	parent   formats.File
 	replayed bool // opening replayed the log
+	inMemory bool // opening for reading replayed the log over file
 	writable bool
 	fixed    bool // made with all blocks present
 	flags    formats.OpenFlags
@@ -200,9 +202,9 @@ func (d *image) readParent(ctx context.Context, p []byte, off int64) error {
 	return d.parent.ReadAt(ctx, p[:n], off)
 }
 
-// Status of an image without a parent is all data, as in QEMU, whose driver cannot tell.
+// Status of an image without a parent is all data for who expects QEMU, whose driver cannot tell.
 func (d *image) Status(ctx context.Context, off, n int64) (formats.Extent, error) {
-	if d.head.parent == nil {
+	if d.head.parent == nil && !d.env.Beyond {
 		return formats.Extent{Len: n, State: formats.Data}, nil
 	}
 	d.mu.Lock()
@@ -212,6 +214,8 @@ func (d *image) Status(ctx context.Context, off, n int64) (formats.Extent, error
 	switch {
 	case err != nil:
 		return e, err
+	case r.kind == isHere && d.inMemory: // some of the bytes are not where they seem to be
+		e.State = formats.Data
 	case r.kind == isHere:
 		e.State, e.Where, e.Offset = formats.Data, d.file, r.host
 	case r.kind == isZero:

@@ -3,11 +3,14 @@ package vhdx
 import (
 	"context"
 	"encoding/binary"
+	"maps"
+	"slices"
 	"strings"
 	"syscall"
 	"unicode/utf16"
 
 	"platter/formats"
+	"platter/formats/internal/parentpath"
 	"platter/formats/qerr"
 )
 
@@ -62,17 +65,39 @@ func text(raw []byte, off uint32, length uint16) (string, bool) {
 // name is the parent's file name on this host: the relative path, or the last part of a path on the Windows machine that
 // made the image.
 func (l *locator) name() string {
-	slashes := func(key string) string { return strings.ReplaceAll(l.values[key], `\`, "/") }
-	if p := slashes("relative_path"); p != "" {
+	if p := parentpath.Local(l.values["relative_path"]); p != "" {
 		return strings.TrimPrefix(p, "./")
 	}
 	for _, key := range []string{"absolute_win32_path", "volume_path"} {
-		p := slashes(key)
+		p := parentpath.Local(l.values[key])
 		if p = p[strings.LastIndexByte(p, '/')+1:]; p != "" {
 			return p
 		}
 	}
 	return ""
+}
+
+// encode makes the metadata item.
+func (l *locator) encode() []byte {
+	le := binary.LittleEndian
+	raw := append(guidParentVHDX[:], 0, 0)
+	raw = le.AppendUint16(raw, uint16(len(l.values)))
+	var texts []byte
+	place := func(s string) (off uint32, n uint16) {
+		off = uint32(20 + 12*len(l.values) + len(texts))
+		for _, u := range utf16.Encode([]rune(s)) {
+			texts = le.AppendUint16(texts, u)
+			n += 2
+		}
+		return off, n
+	}
+	for _, k := range slices.Sorted(maps.Keys(l.values)) {
+		key, keyLen := place(k)
+		value, valueLen := place(l.values[k])
+		raw = le.AppendUint32(le.AppendUint32(raw, key), value)
+		raw = le.AppendUint16(le.AppendUint16(raw, keyLen), valueLen)
+	}
+	return append(raw, texts...)
 }
 
 // links says whether the parent may have the data GUID g: both linkages of a merged chain count.

@@ -36,7 +36,11 @@ func recovered(t *testing.T, data []byte, when string) {
 	if (err == nil) != (code == 0) || err != nil && said != out {
 		t.Errorf("%s: opened for reading: platter %q, stock %q (exit code %d)", when, said, out, code)
 	}
+	inMemory, memoryErr := readBeyond(t, ours)
 	n, said, err = tryOpen(ours, readWrite)
+	if (err == nil) != (memoryErr == nil) {
+		t.Errorf("%s: replayed in memory: %v, in the file: %v", when, memoryErr, err)
+	}
 	_, code = tryStock(t, "qemu-img", "check", "-q", "-f", "vhdx", "-r", "all", theirs)
 	if (err == nil) != (code == 0) {
 		t.Errorf("%s: opened for writing: platter %q, stock's exit code %d", when, said, code)
@@ -46,8 +50,35 @@ func recovered(t *testing.T, data []byte, when string) {
 	}
 	got := content(t, n)
 	same(t, got, stockContent(t, theirs), when)
+	same(t, got, inMemory, when+" (replayed in memory)")
 	stock(t, "qemu-img", "check", "-q", "-f", "vhdx", ours)
 	same(t, got, stockContent(t, ours), when+" (platter's copy)")
+}
+
+// readBeyond reads an image whose log may be replayed in memory, which leaves the file as it is.
+func readBeyond(t *testing.T, name string) ([]byte, error) {
+	t.Helper()
+	before, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := env(&strings.Builder{})
+	e.Beyond = true
+	n, err := chain.Open(t.Context(), e, chain.Request{Filename: name, Format: "vhdx"})
+	if err != nil {
+		return nil, err
+	}
+	p := make([]byte, n.Size())
+	if err := n.ReadAt(t.Context(), p, 0); err != nil {
+		t.Error(err)
+	}
+	if err := n.Close(); err != nil {
+		t.Error(err)
+	}
+	if after, err := os.ReadFile(name); err != nil || !bytes.Equal(before, after) {
+		t.Errorf("reading has changed the file (%v)", err)
+	}
+	return p, nil
 }
 
 // TestDirtyLog makes up logs in all the states that matter.

@@ -30,6 +30,7 @@ type metadata struct {
 	flags     uint32
 	size      uint64 // of the disk
 	logical   int64  // sector
+	physical  int64  // sector, of which nothing here depends
 	ratio     int64  // payload blocks in a chunk
 	parent    *locator
 }
@@ -64,7 +65,7 @@ func loadMetadata(ctx context.Context, f formats.File, r regions) (*metadata, er
 	}
 	params := field(guidParameters, 8)
 	m := &metadata{blockSize: int64(uint32(params)), flags: uint32(params >> 32)}
-	m.size, m.logical = field(guidSize, 8), int64(field(guidLogical, 4))
+	m.size, m.logical, m.physical = field(guidSize, 8), int64(field(guidLogical, 4)), int64(field(guidPhysical, 4))
 	if readErr != nil {
 		return nil, readErr
 	}

@@ -44,7 +44,10 @@ func open(ctx context.Context, a formats.OpenArgs) (formats.Image, error) {
 		return nil, err
 	}
 	if err := d.foot.check(); err != nil {
-		return nil, err
+		if !a.Env.Beyond || a.Flags.Has(formats.ReadWrite) {
+			return nil, err
+		}
+		a.Env.Warn("'%s': %s: the image can only be read", a.Name, qerr.Text(err))
 	}
 	sectors, err := d.foot.sectors(mode)
 	if err != nil {

@@ -34,8 +34,13 @@ var create = Verb{
 			"     SIZE is required unless BACKING_IMG is specified,\n" +
 			"     in which case it will be the same as size of BACKING_IMG\n"},
 	},
+	Note: []string{
+		"With -b, differencing images of the formats vpc (VHD) and vhdx are made, which have the size of BACKING_FILENAME. " +
+			"Called as qemu-img, platter refuses that, as qemu-img does.",
+	},
 	Example: []string{
 		"create -f qcow2 disk.qcow2 20G", "makes an empty disk of 20 GiB",
 		"create -f qcow2 -b disk.qcow2 -F qcow2 overlay.qcow2", "makes an overlay that keeps changes apart from disk.qcow2",
+		"create -f vhdx -b disk.vhdx -F vhdx child.vhdx", "makes a differencing image, as of vpc (VHD) images, too",
 	},
 }
