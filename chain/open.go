@@ -41,8 +41,12 @@ func Open(ctx context.Context, env *Env, r Request) (*Node, error) {
 		}
 		opts.Set("driver", r.Format)
 	}
+	name := r.Filename
+	if file := env.BundleFile(name); file != "" {
+		name = file
+	}
 	o := opener{env: env}
-	return o.open(ctx, place{role: asRoot, filename: r.Filename, opts: opts, flags: r.Flags})
+	return o.open(ctx, place{role: asRoot, filename: name, opts: opts, flags: r.Flags})
 }
 
 // role says what a node is to its parent.

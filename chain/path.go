@@ -1,7 +1,9 @@
 package chain
 
 import (
+	"os"
 	"path"
+	"path/filepath"
 	"strings"
 	"syscall"
 
@@ -80,4 +82,24 @@ func ResolveBacking(image, backing string) (string, error) {
 		return "", qerr.New(syscall.EINVAL, "Cannot use relative backing file names for '%s'", image)
 	}
 	return combine(image, backing), nil
+}
+
+// BundleFile gives the file through which the image is opened that is the directory called name; "" if it is none.
+func (e *Env) BundleFile(name string) string {
+	if name == "" || hasProtocol(name) {
+		return ""
+	}
+	if st, err := os.Stat(name); err != nil || !st.IsDir() {
+		return ""
+	}
+	for _, d := range e.Registry.All() {
+		if d.Bundle == "" {
+			continue
+		}
+		file := filepath.Join(name, d.Bundle)
+		if st, err := os.Stat(file); err == nil && st.Mode().IsRegular() {
+			return file
+		}
+	}
+	return ""
 }

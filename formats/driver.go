@@ -29,6 +29,9 @@ type Driver struct {
 	CopyRange bool
 	Hidden    bool // left out of the "Supported formats" list, as QEMU's list does not have it
 
+	// Bundle: a directory that has a file of this name is an image, which is opened through that file.
+	Bundle string
+
 	// Primary is the role of the storage child; "" means "file".
 	Primary string
 	// RawCreate marks a format whose image is the protocol's file itself (raw): create passes the options on.

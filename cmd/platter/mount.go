@@ -85,7 +85,8 @@ func (e *env) mount(ctx context.Context, o *mountOptions, images []string, image
 		o.config.Source = abs
 	}
 	st, err := os.Stat(images[0])
-	several := len(images) > 1 || err == nil && st.IsDir() && !imageOpts
+	env := e.tools()
+	several := len(images) > 1 || err == nil && st.IsDir() && !imageOpts && env.BundleFile(images[0]) == ""
 	if several && (imageOpts || o.overlay && o.scratch != "") {
 		return nil, qerr.New(syscall.EINVAL, "--image-opts and -o overlay=FILE are for one image only")
 	}
@@ -95,7 +96,6 @@ func (e *env) mount(ctx context.Context, o *mountOptions, images []string, image
 	if several {
 		return fusefs.NewList(o.config, images, e.opener(ctx, o))
 	}
-	env := e.tools()
 	env.Gate = chain.Gate{Refs: o.refs}
 	n, err := openForMount(ctx, env, tools.Source{Filename: images[0], ImageOpts: imageOpts, Format: o.format}, o)
 	if err != nil {

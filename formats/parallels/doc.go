@@ -24,9 +24,17 @@
 // mu guards the BAT, used and the in-flight allocations; no data is moved under it, except by a repair. A cluster being
 // allocated is in pending; who else wants it waits.
 //
+// # Bundles
+//
+// Parallels keeps a disk as a directory NAME.hdd with a DiskDescriptor.xml, which QEMU does not read. The driver opens it,
+// or the directory, as one image: its parts are the images that the descriptor names, each a child with the driver
+// parallels or raw; those of one part that stand on one another are joined as image and backing file. Only the active
+// one is written. The others are listed as internal snapshots, which can be read and not changed. The descriptor is
+// never written.
+//
 // # Not supported
 //
-// Bundles with a DiskDescriptor.xml; resize; keeping the dirty bitmaps of a format extension where the image is written:
+// Padded and encrypted bundles; changing the snapshots of a bundle; resize; keeping the dirty bitmaps of a format extension where the image is written:
 // it is read when the image is opened for reading, else ignored with a warning, as by QEMU, and taken out of the header
 // by the first write.
 package parallels

@@ -21,11 +21,13 @@ func Driver() *formats.Driver {
 			{Name: "cluster_size", Type: option.Size, Help: "Parallels image cluster size", Default: "1048576"},
 		},
 		Probe: func(head []byte, _ string) int {
-			if known(head) {
+			if known(head) || isDescriptor(head) {
 				return 100
 			}
 			return 0
 		},
+		Bundle: descriptorName,
+		Needs:  needs,
 		Open:   open,
 		Create: create,
 	}
@@ -35,6 +37,12 @@ func open(ctx context.Context, a formats.OpenArgs) (formats.Image, error) {
 	reserve, err := reserveOf(a.Options)
 	if err != nil {
 		return nil, err
+	}
+	switch d, err := readDescriptor(ctx, a.File); {
+	case err != nil:
+		return nil, err
+	case d != nil:
+		return openBundle(a, d)
 	}
 	raw := make([]byte, headerSize)
 	if err := a.File.ReadAt(ctx, raw, 0); err != nil {
