@@ -83,7 +83,11 @@ func createProtocol(ctx context.Context, env *Env, proto *formats.Driver, name s
 // createOnExisting makes room for size bytes in what is there (a device, a server's image) and wipes its first sector,
 // so that no former format is found in it.
 func createOnExisting(ctx context.Context, env *Env, proto *formats.Driver, name string, size int64, v *option.Values) error {
-	if pre := v.String("preallocation", "off"); pre != "off" && pre != "" {
+	pre := v.String("preallocation", "off")
+	if _, ok := formats.ParsePrealloc(pre); !ok && pre != "" {
+		return qerr.New(syscall.EINVAL, "invalid parameter value: %s", pre)
+	}
+	if pre != "off" && pre != "" {
 		return qerr.New(syscall.ENOTSUP, "Unsupported preallocation mode '%s'", pre)
 	}
 	o := opener{env: env}
@@ -93,8 +97,12 @@ func createOnExisting(ctx context.Context, env *Env, proto *formats.Driver, name
 			"selected as the target; however, opening the given target as an existing image failed: ", proto.Name)
 	}
 	err = n.Truncate(ctx, size, formats.PreallocOff)
-	if n.Size() >= size {
+	fixed, isFixed := n.img.(formats.Fixed)
+	switch {
+	case n.Size() >= size:
 		err = nil // what cannot be resized but is large enough will do
+	case isFixed:
+		err = fixed.TooSmall()
 	}
 	if first := min(n.Size(), sectorSize); err == nil && first > 0 {
 		if err = n.WriteZeroes(ctx, 0, first, formats.MayUnmap); err != nil {
@@ -164,7 +172,7 @@ func (m *maker) create(ctx context.Context, proto *formats.Driver, name string, 
 	}
 	m.made = append(m.made, name)
 	o := opener{env: m.env}
-	n, err := o.open(ctx, place{role: asStorage, parent: m.driver, filename: name, opts: qobj.NewDict(),
+	n, err := o.open(ctx, place{role: asStorage, keeper: m.driver, filename: name, opts: qobj.NewDict(),
 		flags: formats.ReadWrite | formats.Resize | formats.Unmap})
 	if err == nil {
 		m.open = append(m.open, n)

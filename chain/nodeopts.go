@@ -102,23 +102,66 @@ func takeBool(d *qobj.Dict, key string) (on, given bool, err error) {
 // perms are the permissions with which a protocol is opened for its parent: a format's metadata must not change under
 // it, a raw image passes on what its user allows, and that is everything.
 func perms(p place) (perm, shared formats.Perm) {
+	if p.late {
+		return 0, formats.PermAll
+	}
 	if !p.flags.Has(formats.NoIO) {
 		perm = formats.PermConsistentRead
 	}
 	if p.flags.Has(formats.ReadWrite) {
 		perm |= formats.PermWrite
-		if p.flags.Has(formats.Resize) || p.parent != nil && !p.parent.RawCreate {
+		if p.flags.Has(formats.Resize) || p.keeper != nil {
 			perm |= formats.PermResize
 		}
 	}
 	shared = formats.PermAll
-	if p.parent != nil && !p.parent.RawCreate && !p.flags.Has(formats.ForceShare) {
+	if p.keeper != nil && !p.flags.Has(formats.ForceShare) {
 		shared &^= formats.PermWrite | formats.PermResize
 	}
 	if p.flags.Has(formats.OneWriter) {
 		shared &^= formats.PermWrite | formats.PermResize
 	}
 	return perm, shared
+}
+
+// keeperOf is the format whose metadata is in the storage of a node with driver drv: that format itself; raw and filters
+// pass on what they are used for.
+func keeperOf(p place, drv *formats.Driver) *formats.Driver {
+	switch {
+	case drv != nil && drv.Kind == formats.Format && !drv.RawCreate:
+		return drv
+	case p.role == asStorage:
+		return p.keeper
+	}
+	return nil
+}
+
+// settle takes the locks of a storage that was opened before its format, drv, was known.
+func settle(storage *Node, drv *formats.Driver) error {
+	p := place{role: asStorage, keeper: keeperOf(place{}, drv)}
+	for f := storage; f != nil; f = f.File() {
+		if f.drv.Kind != formats.Protocol {
+			p.keeper = keeperOf(p, f.drv)
+			continue
+		}
+		p.flags = f.flags
+		perm, shared := perms(p)
+		if l, ok := f.img.(formats.Locker); ok {
+			if err := l.Lock(perm, shared); err != nil {
+				return err
+			}
+		}
+		return f.mayWrite(perm)
+	}
+	return nil
+}
+
+// mayWrite refuses to write to what ends within one of its blocks, unless it may be made longer.
+func (n *Node) mayWrite(perm formats.Perm) error {
+	if perm&formats.PermWrite == 0 || perm&formats.PermResize != 0 || n.Size()%n.Limits().Align == 0 {
+		return nil
+	}
+	return qerr.New(syscall.EINVAL, "Cannot get 'write' permission without 'resize': Image size is not a multiple of request alignment")
 }
 
 // hostDriver tells a device from a file.

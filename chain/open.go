@@ -61,7 +61,8 @@ const (
 // place is one node to be opened.
 type place struct {
 	role     role
-	parent   *formats.Driver // nil for the root
+	keeper   *formats.Driver // the format that keeps metadata in this storage, nil if none does
+	late     bool            // that is not known yet: locks are taken when it is
 	filename string
 	opts     *qobj.Dict // flat, owned
 	flags    formats.OpenFlags
@@ -110,6 +111,7 @@ func (o *opener) open(ctx context.Context, p place) (*Node, error) {
 
 // build opens n's children, then n itself, then its backing file.
 func (o *opener) build(ctx context.Context, n *Node, p place, drv *formats.Driver) error {
+	raw := false // the format was found to be raw
 	if drv == nil || drv.Kind != formats.Protocol {
 		if err := o.openPrimary(ctx, n, p, drv); err != nil {
 			return err
@@ -124,10 +126,24 @@ func (o *opener) build(ctx context.Context, n *Node, p place, drv *formats.Drive
 			return err
 		}
 		p.flags |= formats.Probed
+		// A format looks at its metadata under locks; with raw there is none, and whoever uses the image locks it.
+		if !drv.RawCreate {
+			if err := settle(n.File(), drv); err != nil {
+				return err
+			}
+		} else {
+			raw = true
+		}
 	}
 	n.drv, n.flags = drv, p.flags
 	if err := o.openImage(ctx, n, p); err != nil {
 		return err
+	}
+	if raw {
+		if err := settle(n.File(), drv); err != nil {
+			n.img.Close()
+			return err
+		}
 	}
 	if err := o.openBacking(ctx, n, p); err != nil {
 		n.img.Close()
@@ -269,6 +285,12 @@ func (o *opener) openImage(ctx context.Context, n *Node, p place) error {
 		return err
 	}
 	n.adopt()
+	if drv.Kind == formats.Protocol {
+		if err := n.mayWrite(a.Perm); err != nil {
+			n.img.Close()
+			return err
+		}
+	}
 	if named, ok := n.img.(formats.Named); ok && n.name == "" {
 		n.name = named.FileName()
 	}
@@ -296,7 +318,7 @@ func (n *Node) WarnGuessed(env *Env) {
 	}
 	env.Report("WARNING: Image format was not specified for '%s' and probing guessed raw.\n"+
 		"         Automatically detecting the format is dangerous for raw images, write operations on block 0 will be restricted.\n"+
-		"         Specify the 'raw' format explicitly to remove the restrictions.", n.name)
+		"         Specify the 'raw' format explicitly to remove the restrictions.", n.Filename())
 }
 
 // leftover reports the first option that nobody took.

@@ -14,7 +14,7 @@ import (
 // inherit gives the flags of a storage or filtered child. Formats send flushes and discards with care, so the layers
 // below always let them through.
 func inherit(f formats.OpenFlags) formats.OpenFlags {
-	f |= formats.Unmap | formats.AutoReadOnly
+	f |= formats.Unmap
 	return f &^ (formats.NoBacking | formats.Probed | formats.WriteThrough)
 }
 
@@ -31,10 +31,8 @@ func (o *opener) openPrimary(ctx context.Context, n *Node, p place, drv *formats
 	if child == nil {
 		child = qobj.NewDict()
 	}
-	c := place{role: asStorage, parent: drv, filename: p.filename, opts: child, flags: inherit(p.flags), fromImg: p.fromImg}
-	if drv == nil {
-		c.parent = &formats.Driver{} // a format, still unknown: its metadata is to be protected
-	}
+	c := place{role: asStorage, keeper: keeperOf(p, drv), filename: p.filename, opts: child, flags: inherit(p.flags), fromImg: p.fromImg}
+	c.late = drv == nil || p.late && c.keeper == nil
 	node, err := o.open(ctx, c)
 	if err != nil {
 		return err
@@ -92,7 +90,7 @@ func (o *opener) openNeed(ctx context.Context, n *Node, p place, need formats.Ne
 	if err != nil {
 		return nil, err
 	}
-	c := place{role: asStorage, parent: n.drv, opts: opts, flags: inherit(p.flags)}
+	c := place{role: asStorage, keeper: n.drv, opts: opts, flags: inherit(p.flags)}
 	if opts == nil {
 		c.opts, c.fromImg = qobj.NewDict(), true
 		if need.Options != nil {

@@ -59,7 +59,7 @@ func (n *Node) status(ctx context.Context, off, length int64, holes bool) (forma
 // zeroes up to the end of it, and shows that; other images are of one kind there.
 func (n *Node) ownStatus(ctx context.Context, off, length int64) (formats.Extent, error) {
 	own := n.img.Size()
-	if n.drv.RawCreate {
+	if _, padded := n.img.(formats.Padded); n.drv.RawCreate || padded {
 		own = n.Size()
 	}
 	if off >= own {

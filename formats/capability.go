@@ -97,6 +97,22 @@ type Identified interface {
 	Identity() (dev, ino uint64, ok bool)
 }
 
+// Locker is a protocol image that is opened before its user is known: the locks are taken afterwards.
+type Locker interface {
+	Lock(perm, shared Perm) error
+}
+
+// Padded is a protocol image whose Status answers for the whole of the last sector, of which the image may hold a part.
+type Padded interface {
+	StatusOfPadding() Extent
+}
+
+// Fixed is a protocol image of which nobody can change the size.
+type Fixed interface {
+	// TooSmall is why it cannot take a larger image.
+	TooSmall() error
+}
+
 // FixMode says what check may repair.
 type FixMode uint8
 

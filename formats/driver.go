@@ -114,7 +114,8 @@ const (
 	ForceShare
 	// Probed: the format was guessed. A raw image then guards its first sector.
 	Probed
-	// AutoReadOnly falls back to reading where writing is not possible.
+	// AutoReadOnly: the image may be opened for reading where writing is not possible. Whoever asks for ReadWrite is
+	// going to write, so that this changes no more than the words of the refusal.
 	AutoReadOnly
 	// NoShare keeps the file to this process while it is created (QEMU's BDRV_O_NO_SHARE).
 	NoShare

@@ -32,12 +32,20 @@ type Opt struct {
 type Schema []Opt
 
 // Find returns the option called name.
+//
+// An option whose name ends in a dot stands for all keys with that prefix (a list, or a structure that the driver reads
+// itself).
 func (s Schema) Find(name string) (*Opt, bool) {
-	i := slices.IndexFunc(s, func(o Opt) bool { return o.Name == name })
-	if i < 0 {
-		return nil, false
+	if i := slices.IndexFunc(s, func(o Opt) bool { return o.Name == name }); i >= 0 {
+		return &s[i], true
 	}
-	return &s[i], true
+	for _, o := range s {
+		if strings.HasSuffix(o.Name, ".") && strings.HasPrefix(name, o.Name) {
+			o.Name = name
+			return &o, true
+		}
+	}
+	return nil, false
 }
 
 // Merge appends to a the options of b whose names are not yet there.

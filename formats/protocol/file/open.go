@@ -18,6 +18,7 @@ type image struct {
 	fd      int
 	device  bool
 	noFlush bool
+	lock    bool  // locks are wanted
 	align   int64 // request alignment; above 1 only with O_DIRECT
 	size    atomic.Int64
 	grow    sync.RWMutex // held shared by what may lengthen the file, alone by what sets its length
@@ -94,10 +95,16 @@ func (f *image) prepare(a formats.OpenArgs, driver string, lock bool) error {
 	if a.Flags.Has(formats.Direct) {
 		f.align = f.directAlign()
 	}
-	if lock && !f.device {
-		return takeLocks(f.fd, f.name, a.Perm, a.Shared)
+	f.lock = lock && !f.device
+	return f.Lock(a.Perm, a.Shared)
+}
+
+// Lock takes the locks of perm and of what shared leaves out, if locks are wanted.
+func (f *image) Lock(perm, shared formats.Perm) error {
+	if !f.lock {
+		return nil
 	}
-	return nil
+	return takeLocks(f.fd, f.name, perm, shared)
 }
 
 func checkAIO(a formats.OpenArgs) error {

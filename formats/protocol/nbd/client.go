@@ -8,6 +8,7 @@ import (
 	"net"
 	"sync"
 	"syscall"
+	"time"
 
 	"platter/formats/qerr"
 )
@@ -63,7 +64,15 @@ type client struct {
 	cookie  uint64
 	waiting map[uint64]*request
 	broken  error
+	since   time.Time // when it broke
 	closed  bool
+}
+
+// brokenSince tells whether the connection broke, and when.
+func (c *client) brokenSince() (time.Time, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.since, c.broken != nil
 }
 
 func newClient(s *session) *client {
@@ -122,6 +131,7 @@ func (c *client) fail(err error) {
 	defer c.mu.Unlock()
 	if c.broken == nil {
 		c.broken = qerr.New(syscall.EIO, "the connection to the NBD server broke: %s", ioText(err))
+		c.since = time.Now()
 		c.s.conn.Close()
 	}
 	for k, r := range c.waiting {

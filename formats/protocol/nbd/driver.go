@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
-	"net"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -27,9 +26,8 @@ func Driver() *formats.Driver {
 	}
 	return &formats.Driver{
 		Name: "nbd", Kind: formats.Protocol, Schemes: []string{"nbd", "nbd+tcp", "nbd+unix"},
-		OpenOpts: append(text("host", "port", "path", "export", "tls-creds", "tls-hostname", "server.type", "server.host",
-			"server.port", "server.path", "x-dirty-bitmap"),
-			option.Opt{Name: "open-timeout", Type: option.Number}),
+		OpenOpts: append(text("host", "port", "path", "export", "tls-creds", "tls-hostname", "server.", "x-dirty-bitmap"),
+			option.Opt{Name: "reconnect-delay", Type: option.Number}, option.Opt{Name: "open-timeout", Type: option.Number}),
 		StrongOpts: []string{"path", "host", "port", "export", "tls-creds", "tls-hostname", "server."},
 		CreateOpts: option.Schema{
 			{Name: "size", Type: option.Size, Help: "Virtual disk size"},
@@ -37,7 +35,6 @@ func Driver() *formats.Driver {
 		},
 		ParseName: parseName,
 		Open:      open,
-		Create:    create,
 	}
 }
 
@@ -50,58 +47,29 @@ func open(ctx context.Context, a formats.OpenArgs) (formats.Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := dial(ctx, addr, time.Duration(a.Options.Uint("open-timeout", 0))*time.Second)
-	if err != nil {
-		return nil, err
-	}
-	contextName := baseAllocation
+	to := target{addr: addr, meta: baseAllocation, tls: config}
 	if b := a.Options.String("x-dirty-bitmap", ""); b != "" {
-		contextName = b
+		to.meta = b
 	}
-	s, err := handshake(ctx, c, addr.export, contextName, config)
+	s, err := to.connect(ctx, time.Duration(a.Options.Uint("open-timeout", 0))*time.Second)
 	if err != nil {
-		c.Close()
 		return nil, err
 	}
-	if s.flags&flagReadOnly != 0 && a.Flags.Has(formats.ReadWrite) && !a.Flags.Has(formats.AutoReadOnly) {
+	if a.Options.Has("x-dirty-bitmap") && !s.hasMeta {
 		s.conn.Close()
-		return nil, qerr.New(syscall.EACCES, "request on write denied without write permission")
+		return nil, qerr.New(syscall.EINVAL, "Could not open image: %s", qerr.Strerror(syscall.EINVAL))
 	}
-	return newImage(addr, s, a.Options.Has("x-dirty-bitmap")), nil
-}
-
-// dial connects; with a timeout it goes on trying until that is over.
-func dial(ctx context.Context, a address, wait time.Duration) (net.Conn, error) {
-	network, where := "tcp", net.JoinHostPort(a.host, a.port)
-	if a.path != "" {
-		network, where = "unix", a.path
-	}
-	d := net.Dialer{}
-	for end := time.Now().Add(wait); ; {
-		c, err := d.DialContext(ctx, network, where)
-		if err == nil {
-			return c, nil
+	if s.flags&flagReadOnly != 0 && a.Flags.Has(formats.ReadWrite) {
+		s.conn.Close()
+		if a.Flags.Has(formats.AutoReadOnly) {
+			return nil, qerr.New(syscall.EPERM, "Block node is read-only")
 		}
-		if time.Now().After(end) || ctx.Err() != nil {
-			return nil, dialError(err, a)
-		}
-		time.Sleep(100 * time.Millisecond)
+		return nil, qerr.New(syscall.EACCES, "Could not open image: %s", qerr.Strerror(syscall.EACCES))
 	}
-}
-
-func dialError(err error, a address) error {
-	var dns *net.DNSError
-	var bad *net.AddrError
-	var errno syscall.Errno
-	switch {
-	case errors.As(err, &errno):
-		return qerr.Errno(errno, "Failed to connect to '%s'", a)
-	case errors.As(err, &dns) && dns.Name != a.host || errors.As(err, &bad):
-		return qerr.New(syscall.EINVAL, "address resolution failed for %s: Servname not supported for ai_socktype", a)
-	case errors.As(err, &dns):
-		return qerr.New(syscall.EINVAL, "address resolution failed for %s: Name or service not known", a)
-	}
-	return qerr.New(syscall.EIO, "Failed to connect to '%s': %s", a, err)
+	d := &image{to: to, dirty: a.Options.Has("x-dirty-bitmap"), size: s.size, flags: s.flags,
+		patience: time.Duration(a.Options.Uint("reconnect-delay", 0)) * time.Second}
+	d.conn.Store(newClient(s))
+	return d, nil
 }
 
 // tlsConfig reads the certificates of tls-creds; nil without it.
@@ -148,28 +116,4 @@ func loadTLS(dir, host string, verify bool) (*tls.Config, error) {
 		return nil, qerr.New(syscall.EINVAL, "Unable to load the client certificate in '%s': %s", dir, err)
 	}
 	return c, nil
-}
-
-// create checks that the export is there and large enough: nothing can be made on a server.
-func create(ctx context.Context, a formats.CreateArgs) error {
-	if p := a.Options.String("preallocation", "off"); p != "off" {
-		return qerr.New(syscall.ENOTSUP, "Unsupported preallocation mode: %s", p)
-	}
-	d := qobj.NewDict()
-	if err := parseName(a.Name, d); err != nil {
-		return err
-	}
-	v, err := option.FromDict(Driver().OpenOpts, d)
-	if err != nil {
-		return err
-	}
-	img, err := open(ctx, formats.OpenArgs{Name: a.Name, Options: v, Env: a.Env})
-	if err != nil {
-		return err
-	}
-	defer img.Close()
-	if img.Size() < a.Size {
-		return qerr.New(syscall.ENOTSUP, "Cannot grow NBD nodes")
-	}
-	return nil
 }

@@ -4,8 +4,10 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"platter/formats"
 	"platter/formats/qerr"
@@ -13,29 +15,65 @@ import (
 
 // image is a connected export.
 type image struct {
-	*client
-	addr  address
-	wrote atomic.Bool
-	dirty bool // block status is that of a dirty bitmap: x-dirty-bitmap
+	to       target
+	size     uint64
+	flags    uint16
+	patience time.Duration // how long a broken connection is tried to be mended
+	dirty    bool          // block status is that of a dirty bitmap: x-dirty-bitmap
+	wrote    atomic.Bool
+
+	conn    atomic.Pointer[client]
+	mending sync.Mutex
 }
 
-func newImage(a address, s *session, dirty bool) *image {
-	return &image{client: newClient(s), addr: a, dirty: dirty}
+// do sends a command over the connection there is, and over a new one if that breaks and may be mended.
+func (d *image) do(ctx context.Context, r *request, flags uint16, payload []byte) error {
+	for {
+		c := d.conn.Load()
+		r.err = nil
+		err := c.do(ctx, r, flags, payload)
+		since, broken := c.brokenSince()
+		if err == nil || !broken || d.patience == 0 || ctx.Err() != nil || !d.mend(ctx, c, since.Add(d.patience)) {
+			return err
+		}
+	}
+}
+
+// mend replaces a broken connection, unless another request did so already.
+func (d *image) mend(ctx context.Context, c *client, until time.Time) bool {
+	d.mending.Lock()
+	defer d.mending.Unlock()
+	if d.conn.Load() != c {
+		return true
+	}
+	s, err := d.to.connect(ctx, time.Until(until))
+	if err != nil {
+		return false
+	}
+	if s.size != d.size || s.flags != d.flags {
+		s.conn.Close()
+		return false
+	}
+	d.conn.Store(newClient(s))
+	return true
 }
 
 // FileName is the URI of the export.
-func (d *image) FileName() string { return d.addr.uri() }
+func (d *image) FileName() string { return d.to.addr.uri() }
 
-func (d *image) Size() int64 { return int64(d.s.size & (1<<63 - 1)) }
+func (d *image) Size() int64 { return int64(d.size & (1<<63 - 1)) }
 
-func (d *image) has(flag uint16) bool { return d.s.flags&flag != 0 }
+func (d *image) has(flag uint16) bool { return d.flags&flag != 0 }
+
+// session is what was agreed upon when the present connection was made.
+func (d *image) session() *session { return d.conn.Load().s }
 
 // Limits are what the server asks for.
 func (d *image) Limits() formats.Limits {
 	l := formats.Limits{Align: 1, MaxTransfer: maxTransfer, ZeroUnmap: d.has(flagWriteZeroes)}
-	if d.s.minBlock > 0 {
-		l.Align = int64(d.s.minBlock)
-		l.MaxTransfer = max(min(int64(d.s.maxBlock), maxTransfer), l.Align)
+	if s := d.session(); s.minBlock > 0 {
+		l.Align = int64(s.minBlock)
+		l.MaxTransfer = max(min(int64(s.maxBlock), maxTransfer), l.Align)
 	}
 	return l
 }
@@ -123,16 +161,27 @@ func (d *image) Truncate(_ context.Context, size int64, _ formats.Prealloc) erro
 	return qerr.New(syscall.ENOTSUP, "Cannot resize NBD nodes")
 }
 
+// TooSmall is why the export cannot take an image larger than itself.
+func (d *image) TooSmall() error { return qerr.New(syscall.ENOTSUP, "Cannot grow NBD nodes") }
+
+// StatusOfPadding is what lies between the end of the export and the end of its last sector.
+func (d *image) StatusOfPadding() formats.Extent {
+	return formats.Extent{Len: 512 - d.Size()%512, State: formats.Zero | formats.Unplaced}
+}
+
 // Status asks for block status; without it everything is data.
 func (d *image) Status(ctx context.Context, off, n int64) (formats.Extent, error) {
 	all := formats.Extent{Len: n, State: formats.Data, Offset: off}
-	if !d.s.hasMeta {
+	if !d.session().hasMeta {
 		return all, nil
+	}
+	if off >= d.Size() {
+		return d.StatusOfPadding(), nil
 	}
 	var first []byte
 	r := &request{kind: cmdBlockStatus, off: off, n: min(n, d.Limits().MaxTransfer, d.Size()-off)}
 	r.status = func(id uint32, extents []byte) {
-		if id == d.s.metaID && first == nil {
+		if id == d.session().metaID && first == nil {
 			first = extents[:8]
 		}
 	}
@@ -177,6 +226,6 @@ func (d *image) Close() error {
 	if d.wrote.Load() {
 		err = d.Flush(context.Background())
 	}
-	d.client.close()
+	d.conn.Load().close()
 	return err
 }

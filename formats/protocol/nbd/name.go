@@ -6,20 +6,11 @@ import (
 	"strings"
 	"syscall"
 
-	"platter/formats/option"
 	"platter/formats/qerr"
 	"platter/formats/qobj"
 )
 
 const defaultPort = "10809"
-
-// address is where a server listens, and what is asked of it.
-type address struct {
-	path       string // Unix socket; "" for TCP
-	host, port string
-	export     string
-	tls        bool
-}
 
 // parseName turns nbd://, nbd+tcp://, nbd+unix:// and the old nbd:… names into runtime options.
 func parseName(name string, into *qobj.Dict) error {
@@ -32,16 +23,16 @@ func parseName(name string, into *qobj.Dict) error {
 	if strings.Contains(name, "://") {
 		return parseURI(name, into)
 	}
+	name, export, hasExport := strings.Cut(name, ":exportname=")
+	if hasExport && export == "" {
+		return nil
+	}
+	if hasExport {
+		into.Set("export", export)
+	}
 	rest, ok := strings.CutPrefix(name, "nbd:")
 	if !ok {
-		return qerr.New(syscall.EINVAL, "File name string for new protocols must start with 'nbd:'")
-	}
-	if addr, export, ok := strings.Cut(rest, ":exportname="); ok {
-		if export == "" {
-			return nil
-		}
-		rest = addr
-		into.Set("export", export)
+		return qerr.New(syscall.EINVAL, "File name string for NBD must start with 'nbd:'")
 	}
 	if rest == "" {
 		return nil
@@ -51,100 +42,109 @@ func parseName(name string, into *qobj.Dict) error {
 		into.Set("server.path", path)
 		return nil
 	}
-	return parseHostPort(rest, into)
+	return parseInet(rest, into)
 }
 
-func parseHostPort(s string, into *qobj.Dict) error {
-	i := strings.LastIndexByte(s, ':')
-	if i < 0 {
+// parseInet reads HOST:PORT[,option…]; an address that is not a name stands in brackets.
+func parseInet(s string, into *qobj.Dict) error {
+	addr, opts, _ := strings.Cut(s, ",")
+	host, port, ok := strings.Cut(addr, ":")
+	if strings.HasPrefix(addr, "[") {
+		if host, port, ok = strings.Cut(addr[1:], "]:"); !ok || host == "" {
+			return qerr.New(syscall.EINVAL, "error parsing IPv6 address '%s'", s)
+		}
+	}
+	if !ok || port == "" {
 		return qerr.New(syscall.EINVAL, "error parsing address '%s'", s)
 	}
-	host := strings.TrimSuffix(strings.TrimPrefix(s[:i], "["), "]")
 	into.Set("server.type", "inet")
 	into.Set("server.host", host)
-	into.Set("server.port", s[i+1:])
+	into.Set("server.port", port)
+	for _, flag := range []string{"ipv4", "ipv6"} {
+		for _, o := range strings.Split(opts, ",") {
+			if value, ok := strings.CutPrefix(o, flag); ok {
+				if value != "" && value != "=on" && value != "=off" {
+					return qerr.New(syscall.EINVAL, "error parsing '%s' flag '%s'", flag, value)
+				}
+				into.Set("server."+flag, value != "=off")
+				break
+			}
+		}
+	}
 	return nil
+}
+
+var errURL = qerr.New(syscall.EINVAL, "No valid URL specified")
+
+// splitURI takes a URI apart more leniently than net/url: QEMU's library passes blanks, and says nothing about escapes
+// in a host.
+func splitURI(name string) (scheme, host, path, query string, err error) {
+	scheme, rest, _ := strings.Cut(name, "://")
+	rest, _, _ = strings.Cut(rest, "#")
+	rest, query, _ = strings.Cut(rest, "?")
+	if i := strings.IndexByte(rest, '/'); i >= 0 {
+		rest, path = rest[:i], rest[i:]
+	}
+	for _, p := range []*string{&rest, &path} {
+		s, err := url.PathUnescape(*p)
+		if err != nil || strings.ContainsRune(s, 0) {
+			return "", "", "", "", errURL
+		}
+		*p = s
+	}
+	return scheme, rest[strings.LastIndexByte(rest, '@')+1:], path, query, nil
 }
 
 func parseURI(name string, into *qobj.Dict) error {
-	bad := qerr.New(syscall.EINVAL, "No valid URL specified")
-	u, err := url.Parse(name)
-	if err != nil || u.User != nil {
-		return bad
+	scheme, host, path, rawQuery, err := splitURI(name)
+	if err != nil {
+		return err
 	}
-	if export := strings.TrimPrefix(u.Path, "/"); export != "" {
+	query, err := url.ParseQuery(rawQuery)
+	if err != nil {
+		return errURL
+	}
+	if export := strings.TrimPrefix(path, "/"); export != "" {
 		into.Set("export", export)
 	}
-	query, err := url.ParseQuery(u.RawQuery)
-	if err != nil {
-		return bad
-	}
-	switch u.Scheme {
-	case "nbd+unix":
-		if u.Host != "" || len(query) != 1 || query.Get("socket") == "" {
-			return bad
+	if scheme == "nbd+unix" {
+		if host != "" || len(query) != 1 || !query.Has("socket") {
+			return errURL
 		}
 		into.Set("server.type", "unix")
 		into.Set("server.path", query.Get("socket"))
-	default:
-		port := u.Port()
-		if port == "" {
-			port = defaultPort
-		}
-		if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 || u.Hostname() == "" || len(query) > 0 {
-			return bad
-		}
-		into.Set("server.type", "inet")
-		into.Set("server.host", u.Hostname())
-		into.Set("server.port", port)
+		return nil
 	}
+	host, port, err := splitHost(host)
+	if err != nil || len(query) > 0 {
+		return errURL
+	}
+	into.Set("server.type", "inet")
+	into.Set("server.host", host)
+	into.Set("server.port", port)
 	return nil
 }
 
-// addressOf reads the runtime options; host, port and path are the older form of server.*.
-func addressOf(v *option.Values) (address, error) {
-	a := address{export: v.String("export", ""), tls: v.Has("tls-creds")}
-	path, host := v.String("path", ""), v.String("host", "")
-	if path != "" && host != "" {
-		return a, qerr.New(syscall.EINVAL, "path and host may not be used at the same time")
+// splitHost takes the port off; none, or 0, is NBD's own.
+func splitHost(s string) (host, port string, err error) {
+	host = s
+	if rest, ok := strings.CutPrefix(s, "["); ok {
+		if host, s, ok = strings.Cut(rest, "]"); !ok || s != "" && s[0] != ':' {
+			return "", "", errURL
+		}
+		port = strings.TrimPrefix(s, ":")
+	} else {
+		host, port, _ = strings.Cut(s, ":")
 	}
-	switch kind := v.String("server.type", ""); {
-	case path != "":
-		a.path = path
-	case host != "":
-		a.host, a.port = host, v.String("port", defaultPort)
-	case kind == "unix":
-		a.path = v.String("server.path", "")
-	case kind == "inet":
-		a.host, a.port = v.String("server.host", ""), v.String("server.port", "")
-	case kind != "":
-		return a, qerr.New(syscall.EINVAL, "Parameter 'server.type' does not accept value '%s'", kind)
+	if port == "" {
+		port = "0"
 	}
-	if a.path == "" && a.host == "" {
-		return a, qerr.New(syscall.EINVAL, "NBD server address missing")
+	n, err := strconv.Atoi(port)
+	if err != nil || n < 0 || n > 65535 || host == "" {
+		return "", "", errURL
 	}
-	if len(a.export) > maxName {
-		return a, qerr.New(syscall.EINVAL, "export name too long to send to server")
+	if n == 0 {
+		return host, defaultPort, nil
 	}
-	return a, nil
-}
-
-// String is the address as messages show it.
-func (a address) String() string {
-	if a.path != "" {
-		return a.path
-	}
-	return a.host + ":" + a.port
-}
-
-// uri is the name that opens the export again.
-func (a address) uri() string {
-	if a.path != "" {
-		return "nbd+unix:///" + a.export + "?socket=" + a.path
-	}
-	s := "nbd://" + a.host + ":" + a.port
-	if a.export != "" {
-		s += "/" + a.export
-	}
-	return s
+	return host, strconv.Itoa(n), nil
 }
