@@ -90,6 +90,8 @@ type (
 	allocator interface {
 		// zero makes a range read as zeroes; punch allows to give up its storage.
 		zero(off, n int64, punch bool) error
+		// reserve takes the space that a range needs; it makes the disk longer unless keepSize.
+		reserve(cancel <-chan struct{}, off, n int64, keepSize bool) error
 	}
 )
 

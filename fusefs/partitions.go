@@ -23,15 +23,15 @@ type partitions struct {
 	known bool
 	gen   uint64
 	table *ptable.Table
-	files map[int]*dataFile
-	found map[int]ptable.Content
+	files map[string]*dataFile // by name
+	found map[string]ptable.Content
 }
 
 // kinds of links, in the order of listing.
 var linkKinds = []string{"by-label", "by-partlabel", "by-partuuid", "by-uuid"}
 
 func newPartitions(disk *dataFile) *partitions {
-	d := &partitions{img: disk.img, disk: disk, files: map[int]*dataFile{}}
+	d := &partitions{img: disk.img, disk: disk, files: map[string]*dataFile{}}
 	d.json = &text{img: disk.img, make: d.describe}
 	for _, kind := range linkKinds {
 		d.by = append(d.by, &links{of: d, kind: kind})
@@ -56,10 +56,10 @@ func (d *partitions) load() error {
 		return d.img.failed("reading the partition table", 0, 512, err)
 	}
 	d.known, d.gen, d.table, d.found = true, gen, t, nil
-	files := map[int]*dataFile{}
+	files := map[string]*dataFile{}
 	if t != nil {
 		for _, p := range t.Partitions {
-			files[p.Number] = d.file(p)
+			files[partitionName(p)] = d.file(p)
 		}
 	}
 	for n, f := range d.files {
@@ -73,7 +73,7 @@ func (d *partitions) load() error {
 
 // file keeps the file of a partition that stays where it is.
 func (d *partitions) file(p ptable.Partition) *dataFile {
-	if f := d.files[p.Number]; f != nil && f.base == d.disk.base+p.Start && f.size() == p.Size {
+	if f := d.files[partitionName(p)]; f != nil && f.base == d.disk.base+p.Start && f.size() == p.Size {
 		return f
 	}
 	return &dataFile{img: d.img, content: &window{of: d.disk.content, off: p.Start, n: p.Size}, base: d.disk.base + p.Start,
@@ -81,9 +81,9 @@ func (d *partitions) file(p ptable.Partition) *dataFile {
 }
 
 // contents recognises what is in the partitions. The lock is held.
-func (d *partitions) contents() map[int]ptable.Content {
+func (d *partitions) contents() map[string]ptable.Content {
 	if d.found == nil {
-		d.found = map[int]ptable.Content{}
+		d.found = map[string]ptable.Content{}
 		for n, f := range d.files {
 			if c, err := ptable.Probe(asDisk{f.content}); err == nil {
 				d.found[n] = c
@@ -100,7 +100,8 @@ func (d *partitions) attr(a *fuse.Attr) error {
 
 func (d *partitions) fixed() bool { return false }
 
-func partitionName(n int) string { return "p" + strconv.Itoa(n) + ".raw" }
+// partitionName is p1.raw, or p1a.raw for a partition of a BSD label within partition 1.
+func partitionName(p ptable.Partition) string { return "p" + strconv.Itoa(p.Number) + p.Letter + ".raw" }
 
 func (d *partitions) child(name string) (node, error) {
 	for _, l := range d.by {
@@ -116,10 +117,8 @@ func (d *partitions) child(name string) (node, error) {
 	if err := d.load(); err != nil {
 		return nil, err
 	}
-	for n, f := range d.files {
-		if partitionName(n) == name {
-			return f, nil
-		}
+	if f := d.files[name]; f != nil {
+		return f, nil
 	}
 	return nil, syscall.ENOENT
 }
@@ -133,7 +132,7 @@ func (d *partitions) entries() ([]entry, error) {
 	var list []entry
 	if d.table != nil {
 		for _, p := range d.table.Partitions {
-			list = append(list, entry{partitionName(p.Number), syscall.S_IFREG})
+			list = append(list, entry{partitionName(p), syscall.S_IFREG})
 		}
 	}
 	list = append(list, entry{"table.json", syscall.S_IFREG})
@@ -171,9 +170,9 @@ func (d *partitions) describe() ([]byte, error) {
 }
 
 func (d *partitions) describeOne(p ptable.Partition) *qobj.Dict {
-	o, c := qobj.NewDict(), d.contents()[p.Number]
+	o, c := qobj.NewDict(), d.contents()[partitionName(p)]
 	o.Set("number", p.Number)
-	o.Set("file", partitionName(p.Number))
+	o.Set("file", partitionName(p))
 	o.Set("start", p.Start)
 	o.Set("size", p.Size)
 	o.Set("type", p.Type)
@@ -209,15 +208,15 @@ func (l *links) names() ([]string, map[string]string, error) {
 		case "by-partlabel":
 			name = p.Name
 		case "by-label":
-			name = l.of.contents()[p.Number].Label
+			name = l.of.contents()[partitionName(p)].Label
 		case "by-uuid":
-			name = l.of.contents()[p.Number].UUID
+			name = l.of.contents()[partitionName(p)].UUID
 		}
 		if name = escape(name); name == "" || to[name] != "" {
 			continue
 		}
 		order = append(order, name)
-		to[name] = fmt.Sprintf("../%s", partitionName(p.Number))
+		to[name] = fmt.Sprintf("../%s", partitionName(p))
 	}
 	return order, to, nil
 }

@@ -124,8 +124,8 @@ const (
 	fallocZeroRange = 0x10
 )
 
-// Fallocate punches holes and writes zeroes. Plain allocation is refused: an answer of success would promise space.
-func (t *tree) Fallocate(_ <-chan struct{}, in *fuse.FallocateIn) fuse.Status {
+// Fallocate punches holes, writes zeroes and reserves space.
+func (t *tree) Fallocate(cancel <-chan struct{}, in *fuse.FallocateIn) fuse.Status {
 	a, ok := t.handles.get(in.Fh).(allocator)
 	if !ok {
 		return fuse.EBADF
@@ -135,6 +135,8 @@ func (t *tree) Fallocate(_ <-chan struct{}, in *fuse.FallocateIn) fuse.Status {
 		return fuse.EINVAL
 	}
 	switch in.Mode {
+	case 0, fallocKeepSize:
+		return status(a.reserve(cancel, off, n, in.Mode != 0))
 	case fallocPunchHole | fallocKeepSize:
 		return status(a.zero(off, n, true))
 	case fallocZeroRange | fallocKeepSize, fallocZeroRange:

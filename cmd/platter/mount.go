@@ -101,6 +101,7 @@ func (e *env) mount(ctx context.Context, o *mountOptions, images []string, image
 	if err != nil {
 		return nil, err
 	}
+	o.config.ReadOnly = o.config.ReadOnly || n.ReadOnly()
 	m, err := fusefs.New(o.config, n, env)
 	if err != nil {
 		n.Close()
@@ -182,8 +183,8 @@ func printMounts(w io.Writer, all qobj.List) error {
 			pid, _ := i.Get("pid")
 			dirty, _ := i.Get("dirty-bytes")
 			state := "clean"
-			if n := fmt.Sprint(dirty); n != "0" {
-				state = n + " bytes dirty"
+			if n, ok := dirty.(int64); ok && n > 0 {
+				state = fmt.Sprintf("%d bytes dirty", n)
 			} else if d, _ := i.Get("dirty"); d == true {
 				state = "dirty"
 			}

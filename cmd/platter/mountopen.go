@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"platter/chain"
@@ -24,6 +25,9 @@ func openForMount(ctx context.Context, env *chain.Env, s tools.Source, o *mountO
 		flags |= formats.ReadWrite | formats.Resize
 	}
 	n, err := s.Open(ctx, env, flags)
+	if err != nil && flags.Has(formats.ReadWrite) && protected(err) {
+		n, err = openProtected(ctx, env, s, err)
+	}
 	if err != nil || o.snapshot == "" {
 		return n, err
 	}
@@ -33,6 +37,26 @@ func openForMount(ctx context.Context, env *chain.Env, s tools.Source, o *mountO
 		return nil, qerr.Prepend(err, "Could not open snapshot '%s' of '%s': ", o.snapshot, s.Filename)
 	}
 	return view, nil
+}
+
+// protected reports whether an image could not be opened for writing because nobody may write it, or not this user, or
+// because its format cannot be written.
+func protected(err error) bool {
+	return errors.Is(err, syscall.EACCES) || errors.Is(err, syscall.EROFS) || errors.Is(err, syscall.EPERM)
+}
+
+// openProtected opens for reading what cannot be written, and says so, as mount(8) does with devices.
+func openProtected(ctx context.Context, env *chain.Env, s tools.Source, why error) (*chain.Node, error) {
+	n, err := s.Open(ctx, env, formats.Unmap|formats.OneWriter)
+	if err != nil {
+		return nil, err
+	}
+	reason, prefix := qerr.Text(why), "Could not open '"+s.Filename+"': "
+	for strings.HasPrefix(reason, prefix) {
+		reason = reason[len(prefix):]
+	}
+	env.Warn("'%s' cannot be written and is mounted read-only: %s", s.Filename, reason)
+	return n, nil
 }
 
 // snapshotOnly is a view of a snapshot that closes the image with itself.

@@ -3,12 +3,13 @@ package ptable
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 )
 
 // Table is a partition table.
 type Table struct {
-	Kind       string // "gpt" or "dos"
-	ID         string // GUID, or the 32-bit signature in hexadecimal
+	Kind       string // "gpt", "dos", "mac" or "bsd"
+	ID         string // GUID, or the 32-bit signature in hexadecimal; "" if the kind has none
 	SectorSize int64  // bytes
 	Backup     bool   // read from the copy at the end of the disk
 	Partitions []Partition
@@ -18,11 +19,12 @@ type Table struct {
 // Partition is one entry.
 type Partition struct {
 	Number   int    // as Linux counts
+	Letter   string // of a partition within partition Number, whose BSD label names it so; "" otherwise
 	Start    int64  // bytes
 	Size     int64  // bytes
-	Type     string // GUID, or the type byte as 0x83
+	Type     string // GUID, the type byte as 0x83, or Apple's word
 	UUID     string // as in /dev/disk/by-partuuid
-	Name     string // GPT only
+	Name     string // GPT and Apple's map only
 	Bootable bool   // active flag, or GPT's legacy BIOS attribute
 }
 
@@ -53,10 +55,13 @@ func Read(d Disk) (*Table, error) {
 			return t, err
 		}
 	}
-	if !signed || !plausible(first[:]) {
-		return nil, nil
+	if signed && plausible(first[:]) {
+		return readMBR(d, first[:])
 	}
-	return readMBR(d, first[:])
+	if t, err := readApple(d, first[:]); t != nil || err != nil {
+		return t, err
+	}
+	return readBSD(d)
 }
 
 // entry is one of the four of a boot record.
@@ -115,6 +120,15 @@ func readMBR(d Disk, sector []byte) (*Table, error) {
 			continue
 		}
 		if err := t.logical(d, e.start, e.count, &next); err != nil {
+			return nil, err
+		}
+	}
+	for i, e := range entries(sector) {
+		at := slices.IndexFunc(t.Partitions, func(p Partition) bool { return p.Number == i+1 })
+		if at < 0 || !bsdSlice(e.kind) {
+			continue
+		}
+		if err := t.nested(d, t.Partitions[at], e.kind); err != nil {
 			return nil, err
 		}
 	}

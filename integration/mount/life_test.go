@@ -89,15 +89,24 @@ func TestUnprivilegedUser(t *testing.T) {
 	}
 }
 
+// tmpfs makes a small file system, for root only.
+func tmpfs(t *testing.T, size string) string {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("mounting a file system needs root")
+	}
+	dir := filepath.Join(t.TempDir(), "small")
+	os.Mkdir(dir, 0o755)
+	run(t, "mount", "-t", "tmpfs", "-o", "size="+size, "none", dir)
+	t.Cleanup(func() { syscall.Unmount(dir, syscall.MNT_DETACH) })
+	return dir
+}
+
 // A full file system below is reported, writes in place go on, and with space again everything reaches the image.
 func TestFullHostFileSystem(t *testing.T) {
 	need(t, "mount", "losetup", "mkfs.ext4")
 	needFUSE(t)
-	dir := t.TempDir()
-	full := filepath.Join(dir, "full")
-	os.Mkdir(full, 0o755)
-	run(t, "mount", "-t", "tmpfs", "-o", "size=8m", "none", full)
-	defer syscall.Unmount(full, syscall.MNT_DETACH)
+	full := tmpfs(t, "8m")
 	image := filepath.Join(full, "disk.qcow2")
 	run(t, stock(t, "qemu-img"), "create", "-q", "-f", "qcow2", image, "64M")
 	mnt := mountAt(t, image)
