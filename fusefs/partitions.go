@@ -101,7 +101,9 @@ func (d *partitions) attr(a *fuse.Attr) error {
 func (d *partitions) fixed() bool { return false }
 
 // partitionName is p1.raw, or p1a.raw for a partition of a BSD label within partition 1.
-func partitionName(p ptable.Partition) string { return "p" + strconv.Itoa(p.Number) + p.Letter + ".raw" }
+func partitionName(p ptable.Partition) string {
+	return "p" + strconv.Itoa(p.Number) + p.Letter + ".raw"
+}
 
 func (d *partitions) child(name string) (node, error) {
 	for _, l := range d.by {
