@@ -52,6 +52,7 @@ type release struct {
 	why     cause
 	epoch   uint64
 	durable bool // nor do those in the file
+	passed  bool // the search for free clusters has been there already, see moveRefTable
 }
 
 // release gives one reference to each cluster that [off, off+n) touches back, once nothing uses it any more. mu is held.
@@ -63,7 +64,7 @@ func (i *image) release(off hostOff, n int64, why cause) {
 	}
 	now := i.requests.now.Load()
 	if k := len(i.givenUp) - 1; k >= 0 {
-		if l := &i.givenUp[k]; !l.durable && l.epoch == now && l.why == why && l.off+hostOff(l.n) == off &&
+		if l := &i.givenUp[k]; !l.durable && !l.passed && l.epoch == now && l.why == why && l.off+hostOff(l.n) == off &&
 			i.inCluster(int64(off)) == 0 {
 			l.n += n
 			return
@@ -87,8 +88,12 @@ func (i *image) reclaim(ctx context.Context) error {
 			continue
 		}
 		i.used(r.off, r.n)
+		next := i.nextFree
 		if err := i.addRefcounts(ctx, r.off, r.n, -1, r.why); err != nil && first == nil {
 			first = err
+		}
+		if r.passed {
+			i.nextFree = next
 		}
 	}
 	clear(i.givenUp[len(keep):])

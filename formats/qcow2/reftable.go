@@ -103,6 +103,13 @@ func (i *image) moveRefTable(off hostOff, oldEntries int) {
 	i.hdr.refTableOffset, i.hdr.refTableCluster = uint64(off), uint32(i.clustersFor(size))
 	i.noteMeta(off, size, refcountTable)
 	i.release(was, int64(oldEntries)*8, causeOther)
+	// QEMU frees the former table at once. The run of data clusters that is looked for next is longer than the table most of
+	// the time, so that the search leaves the table's place behind for good. Here the place is free only after the next
+	// commit; for files to look the same the search starts there now, and does not return then.
+	if k := len(i.givenUp) - 1; k >= 0 {
+		i.nextFree = min(i.nextFree, uint64(was)>>i.clusterBits)
+		i.givenUp[k].passed = true
+	}
 }
 
 // encodeWords is the big-endian form of a table.

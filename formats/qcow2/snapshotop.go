@@ -275,7 +275,32 @@ func (i *image) apply(ctx context.Context, s *snapshot, l1 []uint64) error {
 	if err := i.commitAll(ctx); err != nil {
 		return err
 	}
-	return i.countTree(ctx, old, -1, causeSnapshot)
+	if err := i.countTree(ctx, old, -1, causeSnapshot); err != nil {
+		return err
+	}
+	return i.settleFlags(ctx, append([]uint64(nil), old...))
+}
+
+// settleFlags sets the COPIED flags in what is left of a tree that the disk, or a snapshot, has given up: tables that are a
+// single snapshot's now. Only the active tables' flags have to be right (specification, "Cluster mapping"); these are
+// stored so that the file is as QEMU leaves it.
+func (i *image) settleFlags(ctx context.Context, l1 []uint64) error {
+	if err := i.commitAll(ctx); err != nil { // a flag must not be there before the refcount that it speaks of
+		return err
+	}
+	i.mu.Lock()
+	for k, e := range l1 {
+		n, err := i.refcount(ctx, e&entryOffset>>i.clusterBits)
+		if err != nil {
+			i.mu.Unlock()
+			return err
+		}
+		if n == 0 {
+			l1[k] = 0
+		}
+	}
+	i.mu.Unlock()
+	return i.markCopied(ctx, l1, false)
 }
 
 // storeFlags writes an L1 table in which flags have changed.
@@ -357,7 +382,7 @@ func (i *image) remove(ctx context.Context, k int, l1 []uint64) error {
 	if err != nil {
 		return qerr.Errno(qerr.Of(err), "Failed to free the cluster and L1 table")
 	}
-	if err = i.commitAll(ctx); err == nil {
+	if err = i.settleFlags(ctx, l1); err == nil {
 		was := append([]uint64(nil), i.l1...)
 		if err = i.markCopied(ctx, i.l1, false); err == nil && !equalWords(was, i.l1) {
 			i.l1Changed()
