@@ -115,11 +115,11 @@ func perms(p place) (perm, shared formats.Perm) {
 		}
 	}
 	shared = formats.PermAll
-	if p.keeper != nil && !p.flags.Has(formats.ForceShare) {
+	if (p.keeper != nil || p.flags.Has(formats.OneWriter)) && !p.flags.Has(formats.ForceShare) {
 		shared &^= formats.PermWrite | formats.PermResize
 	}
-	if p.flags.Has(formats.OneWriter) {
-		shared &^= formats.PermWrite | formats.PermResize
+	if p.flags.Has(formats.KeepSize) {
+		shared &^= formats.PermResize
 	}
 	return perm, shared
 }

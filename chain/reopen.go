@@ -44,17 +44,18 @@ func (n *Node) ReopenBacking(ctx context.Context, env *Env, writable bool) error
 		if err := old.Close(); err != nil {
 			return err
 		}
-		b, err := old.again(ctx, env, writable)
+		grows := n.Size() > old.Size()
+		b, err := old.again(ctx, env, writable, grows)
 		if err != nil {
 			// What was there before must come back even if the user is no longer interested.
-			b, _ = old.again(context.WithoutCancel(ctx), env, !writable)
+			b, _ = old.again(context.WithoutCancel(ctx), env, !writable, grows)
 		}
 		if b == nil {
 			return err
 		}
 		if e := backed.SetBacking(b); e != nil {
 			b.Close()
-			if b, _ = old.again(context.WithoutCancel(ctx), env, !writable); b == nil {
+			if b, _ = old.again(context.WithoutCancel(ctx), env, !writable, grows); b == nil {
 				return e
 			}
 			if backed.SetBacking(b) != nil {
@@ -68,16 +69,19 @@ func (n *Node) ReopenBacking(ctx context.Context, env *Env, writable bool) error
 	})
 }
 
-// again opens what n was opened from.
-func (n *Node) again(ctx context.Context, env *Env, writable bool) (*Node, error) {
+// again opens what n was opened from; what is to be written may be made longer if it grows.
+func (n *Node) again(ctx context.Context, env *Env, writable, grows bool) (*Node, error) {
 	p := n.origin
 	if p.opts == nil {
 		p.opts = qobj.NewDict() // a node that was wrapped, not opened
 	}
 	p.opts = p.opts.Clone()
-	p.flags &^= formats.ReadWrite | formats.Resize
+	p.flags &^= formats.ReadWrite | formats.Resize | formats.KeepSize
 	if writable {
-		p.flags |= formats.ReadWrite | formats.Resize
+		p.flags |= formats.ReadWrite | formats.KeepSize
+		if grows {
+			p.flags |= formats.Resize
+		}
 	}
 	o := opener{env: env, again: true}
 	return o.open(ctx, p)

@@ -117,8 +117,8 @@ const (
 	// AutoReadOnly: the image may be opened for reading where writing is not possible. Whoever asks for ReadWrite is
 	// going to write, so that this changes no more than the words of the refusal.
 	AutoReadOnly
-	// NoShare keeps the file to this process while it is created (QEMU's BDRV_O_NO_SHARE).
-	NoShare
+	// KeepSize keeps other processes from resizing: commit counts on the size of what it writes to.
+	KeepSize
 	// WriteThrough flushes after each write (cache modes writethrough and directsync). It holds for the node that the
 	// user opens, not for its children.
 	WriteThrough

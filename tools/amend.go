@@ -20,7 +20,7 @@ type AmendOptions struct {
 
 // Amend changes creation options of an existing image.
 func Amend(ctx context.Context, env *Env, o AmendOptions) (err error) {
-	n, err := o.Source.Open(ctx, env, formats.ReadWrite|formats.Resize)
+	n, err := o.Source.Open(ctx, env, formats.ReadWrite)
 	if err != nil {
 		return err
 	}
@@ -71,7 +71,7 @@ func amendValues(drv *formats.Driver, list string) (*option.Values, error) {
 func AmendHelp(ctx context.Context, env *Env, s Source) (format string, schema option.Schema, err error) {
 	drv := env.Registry.Find(s.Format)
 	if s.Format == "" {
-		n, err := s.Open(ctx, env, formats.ReadWrite|formats.Resize)
+		n, err := s.Open(ctx, env, formats.ReadWrite)
 		if err != nil {
 			return "", nil, err
 		}
