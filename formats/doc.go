@@ -20,9 +20,8 @@
 //
 // # What a driver must do
 //
-// It checks the context on entry and while it waits; once it starts to change metadata it finishes under
-// context.WithoutCancel. Errors are made with package qerr, in QEMU's words. Buffers belong to the caller and are not
-// kept after the call returns. Flush writes the driver's caches, in an order that survives a crash at any point, and
+// It checks the context on entry and while it waits; once it starts to change metadata it finishes under Committed.
+// Errors are made with package qerr, in QEMU's words. Buffers belong to the caller and are not kept after the call returns. Flush writes the driver's caches, in an order that survives a crash at any point, and
 // then flushes the children. Close flushes as well, reports a failure of that, releases everything but not its
 // children, which the graph closes afterwards.
 //

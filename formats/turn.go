@@ -33,8 +33,11 @@ func (t *Turn) Pass() {
 
 type turnKey struct{}
 
-// WithTurn gives the write that is called with the context its turn.
+// WithTurn gives the write that is called with the context its turn; nil takes it away.
 func WithTurn(ctx context.Context, t *Turn) context.Context {
+	if t == nil && TurnOf(ctx) == nil {
+		return ctx
+	}
 	return context.WithValue(ctx, turnKey{}, t)
 }
 

@@ -39,6 +39,7 @@ type transport struct {
 
 const (
 	pageSize   = 4096
+	hugePage   = 2 << 20
 	inHeader   = 40 // struct fuse_in_header
 	writeIn    = 40 // struct fuse_write_in
 	outHeader  = 16 // struct fuse_out_header
@@ -116,7 +117,8 @@ func (x *transport) clone() int {
 	return fd
 }
 
-// worker is one thread's descriptor and buffers. The data of a WRITE and of the answer to a READ lie on page boundaries.
+// worker is one thread's descriptor and buffers. The data of a WRITE and of the answer to a READ lie on page boundaries,
+// all but the last of them in one huge page: the kernel pins and copies them page by page.
 type worker struct {
 	*transport
 	fd      int
@@ -125,12 +127,14 @@ type worker struct {
 }
 
 func (x *transport) worker(fd int) *worker {
-	const each = pageSize + maxTransfer + pageSize
-	m, err := unix.Mmap(-1, 0, 2*each, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
+	const each = pageSize + maxTransfer
+	m, err := unix.Mmap(-1, 0, 2*hugePage+2*pageSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
 	if err != nil {
 		panic(err) // out of address space
 	}
-	return &worker{x, fd, m, m[pageSize-inHeader-writeIn : each], m[each+pageSize-outHeader:]}
+	b := m[-uintptr(unsafe.Pointer(&m[0]))%hugePage:]
+	_ = unix.Madvise(b[:hugePage], unix.MADV_HUGEPAGE) // where there are none it works as well
+	return &worker{x, fd, m, b[pageSize-inHeader-writeIn : each], b[each+pageSize-outHeader : 2*each]}
 }
 
 func (w *worker) free() { unix.Munmap(w.memory) }

@@ -50,10 +50,7 @@ func (i *image) write(ctx context.Context, p []byte, g guestOff) error {
 	if err := turn.Await(); err != nil {
 		return err
 	}
-	if turn != nil {
-		ctx = formats.WithTurn(ctx, nil)
-	}
-	ctx = context.WithoutCancel(ctx)
+	ctx = formats.Committed(formats.WithTurn(ctx, nil))
 	var hint hostOff
 	for len(p) > 0 {
 		w, err := i.placeFor(ctx, g, int64(len(p)), hint)

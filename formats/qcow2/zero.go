@@ -17,7 +17,7 @@ func (i *image) WriteZeroes(ctx context.Context, off, n int64, f formats.WriteFl
 		return syscall.ENOTSUP
 	}
 	epoch := i.requests.enter()
-	err := i.zero(context.WithoutCancel(ctx), guestOff(off), n, f)
+	err := i.zero(formats.Committed(ctx), guestOff(off), n, f)
 	i.requests.leave(epoch)
 	if err == nil && f&formats.FUA != 0 {
 		return i.commit(ctx)

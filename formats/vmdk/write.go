@@ -122,7 +122,7 @@ func (d *image) claim(ctx context.Context, e *extent, off, n int64) (claim, erro
 
 // fill writes new grains that hold p at off, and what is behind them elsewhere, and links them.
 func (d *image) fill(ctx context.Context, e *extent, c claim, p []byte, off int64) error {
-	ctx = context.WithoutCancel(ctx)
+	ctx = formats.Committed(ctx)
 	err := d.writeGrains(ctx, e, c, p, off)
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -1,0 +1,94 @@
+package fusefs
+
+import (
+	"bytes"
+	"context"
+	"path/filepath"
+	"syscall"
+	"testing"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+
+	"platter/chain"
+	"platter/formats"
+	"platter/formats/all"
+	"platter/tools"
+)
+
+// diskTree is the tree, not mounted, of a new image of 64 MiB whose first MiB is written, with disk.raw open.
+func diskTree(t testing.TB, format string) (*tree, uint64) {
+	t.Helper()
+	ctx := context.Background()
+	env := &tools.Env{Registry: all.Registry(), Env: &formats.Env{}}
+	name := filepath.Join(t.TempDir(), "disk."+format)
+	if err := tools.Create(ctx, env, tools.CreateOptions{Filename: name, Format: format, Size: 64 << 20}); err != nil {
+		t.Fatal(err)
+	}
+	n, err := chain.Open(ctx, env, chain.Request{Filename: name, Format: format, Flags: formats.ReadWrite})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := n.WriteAt(ctx, bytes.Repeat([]byte{7}, 1<<20), 0, 0); err != nil {
+		t.Fatal(err)
+	}
+	root := newStatic()
+	x := newTree(root)
+	img := newImage(n, env, x)
+	t.Cleanup(func() { img.close() })
+	fillRoot(root, img, nil)
+	h, _, err := img.disk.open(syscall.O_RDWR)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return x, x.handles.add(h)
+}
+
+// TestNothingAllocated: a read or a write of clusters that are there allocates nothing on its way through the tree, the
+// graph and the driver.
+func TestNothingAllocated(t *testing.T) {
+	for _, format := range []string{"qcow2", "raw", "vdi", "vhdx", "vmdk", "vpc", "qed", "qcow", "parallels"} {
+		t.Run(format, func(t *testing.T) {
+			x, fh := diskTree(t, format)
+			p := make([]byte, 128<<10)
+			for _, n := range []int{4096, len(p)} {
+				read := fuse.ReadIn{Fh: fh, Offset: 64 << 10, Size: uint32(n)}
+				write := fuse.WriteIn{Fh: fh, Offset: 64 << 10, Size: uint32(n)}
+				reads := testing.AllocsPerRun(100, func() {
+					if k, st := x.readInto(&read, p[:n]); k != n || !st.Ok() {
+						t.Fatal(k, st)
+					}
+				})
+				writes := testing.AllocsPerRun(100, func() {
+					if k, st := x.writeFrom(&write, p[:n]); k != n || !st.Ok() {
+						t.Fatal(k, st)
+					}
+				})
+				if reads != 0 || writes != 0 {
+					t.Errorf("%d bytes: %v allocations a read, %v a write", n, reads, writes)
+				}
+			}
+		})
+	}
+}
+
+func BenchmarkRead4K(b *testing.B) {
+	x, fh := diskTree(b, "qcow2")
+	b.RunParallel(func(pb *testing.PB) {
+		p := make([]byte, 4096)
+		for k := uint64(0); pb.Next(); k++ {
+			in := fuse.ReadIn{Fh: fh, Offset: k * 4096 & (1<<20 - 1), Size: 4096}
+			x.readInto(&in, p)
+		}
+	})
+}
+
+func BenchmarkOverwrite4K(b *testing.B) {
+	x, fh := diskTree(b, "qcow2")
+	b.RunParallel(func(pb *testing.PB) {
+		p := make([]byte, 4096)
+		for k := uint64(0); pb.Next(); k++ {
+			in := fuse.WriteIn{Fh: fh, Offset: k * 4096 & (1<<20 - 1), Size: 4096}
+			x.writeFrom(&in, p)
+		}
+	})
+}
