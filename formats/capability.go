@@ -181,6 +181,12 @@ type SnapshotRenamer interface {
 	RenameSnapshot(ctx context.Context, id, name, to string) error
 }
 
+// StretchableView is a snapshot view that can be looked at as if the disk had had another size then. Where it is longer the
+// snapshot's tables decide what is there, nothing as a rule. Before any other use of the view.
+type StretchableView interface {
+	Stretch(size int64)
+}
+
 // VMStateReader reads the saved state of a virtual machine that belongs to a snapshot view.
 type VMStateReader interface {
 	ReadVMState(ctx context.Context, p []byte, off int64) error

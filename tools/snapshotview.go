@@ -9,7 +9,8 @@ import (
 	"platter/formats/qerr"
 )
 
-// openSnapshot gives a read-only view of an internal snapshot of n. Closing it leaves n open.
+// openSnapshot gives a read-only view of an internal snapshot of n, which is as large as n is now, as with qemu-img.
+// Closing it leaves n open.
 func openSnapshot(ctx context.Context, n *chain.Node, p SnapshotParam) (*chain.Node, error) {
 	for n.Filtered() != nil {
 		n = n.Filtered()
@@ -23,6 +24,9 @@ func openSnapshot(ctx context.Context, n *chain.Node, p SnapshotParam) (*chain.N
 		img, err := s.OpenSnapshot(ctx, id, name)
 		if err != nil {
 			return nil, err
+		}
+		if v, ok := img.(formats.StretchableView); ok {
+			v.Stretch(n.Size())
 		}
 		return n.View(img), nil
 	}

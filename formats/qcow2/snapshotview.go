@@ -78,6 +78,12 @@ func (i *image) leaveView(s *snapshot) {
 // Size is the disk's size when the snapshot was taken, in bytes.
 func (v *view) Size() int64 { return v.img.Size() }
 
+// Stretch gives the view another size, in bytes.
+func (v *view) Stretch(size int64) {
+	v.img.hdr.size = uint64(size)
+	v.img.size.Store(size)
+}
+
 // Limits are those of reads.
 func (v *view) Limits() formats.Limits { return v.img.Limits() }
 

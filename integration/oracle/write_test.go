@@ -45,6 +45,13 @@ func convertCases(g *group, f format) {
 			convert -l snapshot.nosuch=1 -O raw disk.$F out.raw
 			convert -O $F disk.$F out.$F
 		`)...)
+		// A snapshot is copied as if it were as large as the disk is now.
+		for _, resize := range []string{"resize disk.$F 9M", "resize --shrink disk.$F 1M"} {
+			for _, l := range []string{"convert -l first -O raw disk.$F out.raw", "convert -l first -O $F disk.$F out.$F",
+				"measure -l first -O $F disk.$F", "snapshot -a first disk.$F"} {
+				g.cases = append(g.cases, testCase{fixture: "snap/" + f.name, cmds: []string{f.expand(resize), f.expand(l)}})
+			}
+		}
 	}
 	if f.bitmaps {
 		g.add("bitmap/"+f.name, false, f.lines(`
