@@ -6,6 +6,7 @@ import (
 
 	"platter/formats"
 	"platter/formats/crypt/luks1"
+	"platter/formats/crypt/luks2"
 	"platter/formats/crypt/secret"
 	"platter/formats/option"
 	"platter/formats/qerr"
@@ -22,9 +23,6 @@ func (d *image) Amend(ctx context.Context, v *option.Values, force bool, _ func(
 	default:
 		o.Active = state == "active"
 	}
-	if d.v2 != nil {
-		return qerr.New(syscall.ENOTSUP, "Changing the key slots of LUKS version 2 is not supported")
-	}
 	if id, ok := v.Raw("new-secret"); ok {
 		o.NewSecret = secret.Passphrase(env.Secret, id)
 	}
@@ -38,7 +36,13 @@ func (d *image) Amend(ctx context.Context, v *option.Values, force bool, _ func(
 	// A slot that is half changed is worse than one that is changed in spite of an interrupt.
 	ctx = context.WithoutCancel(ctx)
 	write := func(off int64, p []byte) error {
-		return headerFailed(d.header.WriteAt(ctx, p, off, 0), "write")
+		return headerFailed(d.header.WriteAt(ctx, p, off, formats.FUA), "write")
+	}
+	flush := func() error { return headerFailed(d.header.Flush(ctx), "write") }
+	if d.v2 != nil {
+		return d.v2.Amend(ctx, luks2.Store{Read: d.read(ctx), Write: write, Flush: flush}, luks2.AmendOptions{
+			Active: o.Active, Keyslot: o.Keyslot, NewSecret: o.NewSecret, OldSecret: o.OldSecret, IterTime: o.IterTime,
+			Force: o.Force})
 	}
 	if err := d.v1.Amend(ctx, d.read(ctx), write, o); err != nil {
 		return err

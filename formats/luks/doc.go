@@ -14,8 +14,9 @@
 // # Which version
 //
 // Probing knows version 1 only, as QEMU's does: a LUKS2 container that nobody names is raw, so that a copy of it stays
-// an exact copy. Named (-f luks), it is opened for reading and writing; its key slots are left to cryptsetup. QEMU
-// 10.0.2 refuses it ("LUKS version 2 is not supported").
+// an exact copy. Named (-f luks), it is opened for reading and writing; its key slots are changed
+// with the same options (there are 32, and new ones are made in the manner of the one that opened). QEMU 10.0.2 refuses
+// it ("LUKS version 2 is not supported").
 //
 // # Detached headers
 //
@@ -29,5 +30,5 @@
 //
 // # Not supported
 //
-// Reencryption, integrity, several segments, changing the slots of version 2, other ciphers than those of package crypt.
+// Reencryption, integrity, several segments, creating version 2, other ciphers than those of package crypt.
 package luks

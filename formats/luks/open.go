@@ -36,7 +36,7 @@ func open(ctx context.Context, a formats.OpenArgs) (formats.Image, error) {
 		return nil, headerFailed(err, "read")
 	}
 	var err error
-	if luks2.Probe(head[:]) {
+	if luks2.Probe(head[:]) || !luks1.Probe(head[:]) && luks2.Damaged(d.read(ctx)) {
 		err = d.openVersion2(ctx, a)
 	} else {
 		err = d.openVersion1(ctx, a)

@@ -194,7 +194,7 @@ func (i *image) amendKeys(ctx context.Context, m amendment, v *option.Values, fo
 		ms := v.Uint("encrypt.iter-time", 0)
 		o.IterTime = &ms
 	}
-	if err := i.luks.Amend(ctx, i.cryptRead(ctx), i.cryptWrite(ctx), o); err != nil {
+	if err := i.luks.Amend(ctx, i.cryptRead(ctx), i.cryptWrite(ctx, formats.FUA), o); err != nil {
 		return err
 	}
 	return i.file.Flush(ctx)

@@ -306,7 +306,7 @@ func (i *image) setUpEncryption(ctx context.Context, method uint32, a formats.Cr
 		if err != nil {
 			return err
 		}
-		_, err = luks1.Create(ctx, func(n int64) error { return i.makeRoom(ctx, n) }, i.cryptWrite(ctx), o)
+		_, err = luks1.Create(ctx, func(n int64) error { return i.makeRoom(ctx, n) }, i.cryptWrite(ctx, 0), o)
 		return err
 	}
 	return nil

@@ -81,12 +81,12 @@ func (i *image) cryptRead(ctx context.Context) crypt.ReadFunc {
 }
 
 // cryptWrite writes to the LUKS header.
-func (i *image) cryptWrite(ctx context.Context) crypt.WriteFunc {
+func (i *image) cryptWrite(ctx context.Context, flags formats.WriteFlags) crypt.WriteFunc {
 	return func(off int64, p []byte) error {
 		if uint64(off)+uint64(len(p)) > i.hdr.ext.cryptoLength {
 			return qerr.New(syscall.EINVAL, "Request for data outside of extension header")
 		}
-		if err := i.file.WriteAt(ctx, p, int64(i.hdr.ext.cryptoOffset)+off, 0); err != nil {
+		if err := i.file.WriteAt(ctx, p, int64(i.hdr.ext.cryptoOffset)+off, flags); err != nil {
 			return qerr.Errno(qerr.Of(err), "Could not read encryption header")
 		}
 		return nil

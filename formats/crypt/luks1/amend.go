@@ -22,7 +22,8 @@ type AmendOptions struct {
 	Prefix    string           // put before option names in messages
 }
 
-// Amend changes the key slots. Errors are QEMU's, EINVAL unless they come from read, write, ctx or a passphrase.
+// Amend changes the key slots. Whatever a write has written must survive a loss of power when it returns; then some
+// passphrase opens the container at every moment, unless the last one is erased by force. Errors are QEMU's, EINVAL unless they come from read, write, ctx or a passphrase.
 func (v *Volume) Amend(ctx context.Context, read crypt.ReadFunc, write crypt.WriteFunc, o AmendOptions) error {
 	if o.Active {
 		return v.addKey(ctx, read, write, o)
@@ -65,10 +66,26 @@ func (v *Volume) addKey(ctx context.Context, read crypt.ReadFunc, write crypt.Wr
 	if o.IterTime != nil {
 		iterTime = *o.IterTime
 	}
-	if err := v.storeKey(ctx, write, i, password, key, iterTime); err != nil {
+	if err := v.placeKey(ctx, write, i, password, key, iterTime); err != nil {
 		return qerr.WithHint(err, fmt.Sprintf("Failed to write to keyslot %d", i))
 	}
 	return nil
+}
+
+// placeKey writes the key into slot i. Where that is the only active one, whose material would be gone before the new one
+// is whole, the key is in another slot meanwhile.
+func (v *Volume) placeKey(ctx context.Context, write crypt.WriteFunc, i int, password, key []byte, iterTime uint64) error {
+	if !v.active(i) || v.countActive() > 1 {
+		return v.storeKey(ctx, write, i, password, key, iterTime)
+	}
+	spare := (i + 1) % Slots
+	if err := v.storeKey(ctx, write, spare, password, key, iterTime); err != nil {
+		return err
+	}
+	if err := v.storeKey(ctx, write, i, password, key, iterTime); err != nil {
+		return err
+	}
+	return v.eraseKey(write, spare)
 }
 
 // chooseSlot gives the slot that a new passphrase goes to.

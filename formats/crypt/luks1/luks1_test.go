@@ -324,3 +324,49 @@ func FuzzOpen(f *testing.F) {
 		}
 	})
 }
+
+// At whatever write the power fails, the old passphrase opens the container, or the new one.
+func TestAmendSurvivesACrash(t *testing.T) {
+	for what, steps := range map[string][]AmendOptions{
+		"add":           {{Active: true, NewSecret: fixed("new")}},
+		"add and erase": {{Active: true, NewSecret: fixed("new"), Keyslot: ptr(int64(6))}, {OldSecret: fixed("abc")}},
+		"replace":       {{Active: true, NewSecret: fixed("new"), Keyslot: ptr(int64(0)), Force: true}},
+		"replace one of two": {{Active: true, NewSecret: fixed("new"), Keyslot: ptr(int64(7))},
+			{Active: true, NewSecret: fixed("other"), Keyslot: ptr(int64(7)), Force: true}},
+	} {
+		d, v := create(t, CreateOptions{Cipher: crypt.AES128, Mode: crypt.CBC})
+		for n, o := range steps {
+			if o.Active {
+				o.IterTime = ptr(uint64(1))
+			}
+			write := func(off int64, p []byte) error {
+				for _, torn := range []int{0, 512, len(p) - 512} {
+					crashed := &disk{bytes.Clone(d.p)}
+					if torn > 0 {
+						crashed.write(off, p[:torn])
+					}
+					if _, err := open(crashed, "abc"); err == nil {
+						continue
+					}
+					if _, err := open(crashed, "new"); err != nil {
+						t.Errorf("%s, step %d: nothing opens after %d bytes at %d", what, n, torn, off)
+					}
+				}
+				return d.write(off, p)
+			}
+			if err := v.Amend(context.Background(), d.read, write, o); err != nil {
+				t.Fatalf("%s: %v", what, err)
+			}
+		}
+		last := "new"
+		if what == "replace one of two" {
+			last = "other"
+		}
+		if _, err := open(d, last); err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+		if n := v.countActive(); what == "replace" && n != 1 {
+			t.Errorf("%s: %d slots are active", what, n)
+		}
+	}
+}

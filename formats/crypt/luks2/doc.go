@@ -7,8 +7,9 @@
 //	2·size   key material of the slots
 //	…        segment 0: the data
 //
-// Of the two headers the one that is whole counts; of two, the one with the higher sequence number. Nothing is ever
-// written to a header here: changing key slots is left to cryptsetup.
+// Of the two headers the one that is whole counts; of two, the one with the higher sequence number. Only a change of key
+// slots writes headers: both, one after the other, with a higher sequence number. What is not known in the metadata
+// stays in it.
 //
 // Opened: one segment of type crypt with sectors of 512 to 4096 bytes; key slots of type luks2 with PBKDF2, Argon2i and
 // Argon2id. Refused, by name: any mandatory requirement (a reencryption under way, OPAL), integrity, several segments.

@@ -19,22 +19,31 @@ const (
 	binarySize  = 4096
 	minSize     = 16 << 10
 	maxSize     = 4 << 20
+	saltOffset  = 104
 	sumOffset   = 448
 	sumLen      = 64
 )
 
 // header is one of the two headers, its checksum verified.
 type header struct {
-	size  uint64 // bytes, with the JSON area
-	seq   uint64
-	label string
-	uuid  string
-	json  []byte
+	size   uint64 // bytes, with the JSON area
+	seq    uint64
+	label  string
+	uuid   string
+	json   []byte
+	binary [binarySize]byte
+	second bool // it is the second copy
 }
 
 // Probe reports whether a file that begins with head is LUKS version 2.
 func Probe(head []byte) bool {
 	return len(head) >= 8 && string(head[:6]) == firstMagic && binary.BigEndian.Uint16(head[6:]) == version
+}
+
+// Damaged reports whether the second header of a container whose first one is not to be recognised is whole.
+func Damaged(read crypt.ReadFunc) bool {
+	h, err := load(read)
+	return err == nil && h.second
 }
 
 func invalid(format string, a ...any) error { return qerr.New(syscall.EINVAL, format, a...) }
@@ -76,7 +85,8 @@ func loadOne(read crypt.ReadFunc, off uint64, magic string) (*header, error) {
 	if v := be.Uint16(p[6:]); v != version {
 		return nil, unsupported("LUKS version %d is not supported", v)
 	}
-	h := &header{size: be.Uint64(p[8:]), seq: be.Uint64(p[16:]), label: text(p[24:72]), uuid: text(p[168:208])}
+	h := &header{size: be.Uint64(p[8:]), seq: be.Uint64(p[16:]), label: text(p[24:72]), uuid: text(p[168:208]),
+		binary: p, second: off != 0}
 	if h.size < minSize || h.size > maxSize || h.size&(h.size-1) != 0 {
 		return nil, invalid("LUKS2 header size %d is not valid", h.size)
 	}
@@ -96,14 +106,9 @@ func loadOne(read crypt.ReadFunc, off uint64, magic string) (*header, error) {
 
 // verify computes the checksum of a header with the checksum's own field zero.
 func verify(p, area []byte) error {
-	var sum hash.Hash
-	switch name := text(p[72:104]); name {
-	case "sha256":
-		sum = sha256.New()
-	case "sha512":
-		sum = sha512.New()
-	default:
-		return unsupported("LUKS2 checksum algorithm '%s' is not supported", name)
+	sum := newSum(p)
+	if sum == nil {
+		return unsupported("LUKS2 checksum algorithm '%s' is not supported", text(p[72:104]))
 	}
 	sum.Write(p[:sumOffset])
 	sum.Write(make([]byte, sumLen))
@@ -112,6 +117,17 @@ func verify(p, area []byte) error {
 	want := p[sumOffset : sumOffset+sum.Size()]
 	if !bytes.Equal(sum.Sum(nil), want) {
 		return invalid("LUKS2 header checksum does not match")
+	}
+	return nil
+}
+
+// newSum gives the hash that the binary header p names; nil if it is not known.
+func newSum(p []byte) hash.Hash {
+	switch text(p[72:104]) {
+	case "sha256":
+		return sha256.New()
+	case "sha512":
+		return sha512.New()
 	}
 	return nil
 }

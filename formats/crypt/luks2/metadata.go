@@ -149,7 +149,7 @@ func (s *segment) length() int64 {
 }
 
 // digestOf gives the digest that recognises the key of a segment.
-func (m *metadata) digestOf(segment string) (digest, error) {
+func (m *metadata) digestOf(segment string) (name string, d digest, err error) {
 	for _, name := range slices.Sorted(maps.Keys(m.Digests)) {
 		d := m.Digests[name]
 		if !slices.Contains(d.Segments, segment) {
@@ -157,15 +157,15 @@ func (m *metadata) digestOf(segment string) (digest, error) {
 		}
 		switch {
 		case d.Type != "pbkdf2":
-			return d, unsupported("LUKS2 digest of type '%s' is not supported", d.Type)
+			return name, d, unsupported("LUKS2 digest of type '%s' is not supported", d.Type)
 		case !d.Hash.Known():
-			return d, unsupported("Hash algorithm '%s' not supported", string(d.Hash))
+			return name, d, unsupported("Hash algorithm '%s' not supported", string(d.Hash))
 		case d.Iterations == 0 || len(d.Digest) == 0 || len(d.Digest) > 64:
-			return d, invalid("LUKS2 digest '%s' is not valid", name)
+			return name, d, invalid("LUKS2 digest '%s' is not valid", name)
 		}
-		return d, nil
+		return name, d, nil
 	}
-	return digest{}, invalid("LUKS2 segment '%s' has no digest", segment)
+	return "", digest{}, invalid("LUKS2 segment '%s' has no digest", segment)
 }
 
 // candidates gives the names of the slots that may hold a digest's key: preferred ones first, no slot that is only to

@@ -35,6 +35,10 @@ type Volume struct {
 	segment segment
 	spec    crypt.Spec
 	block   *crypt.Block
+	opts    OpenOptions
+
+	dataName, digestName string // of the segment and its digest in the metadata
+	digest               digest
 }
 
 // Open reads and checks the header and, unless o.InfoOnly, unlocks it. Errors: what read returns; EINVAL for corrupt
@@ -56,7 +60,7 @@ func Open(ctx context.Context, read crypt.ReadFunc, o OpenOptions) (*Volume, err
 	if o.MaxIterations == 0 {
 		o.MaxIterations = DefaultMaxIterations
 	}
-	v := new(Volume)
+	v := &Volume{opts: o}
 	var err error
 	if v.hdr, err = load(read); err != nil {
 		return nil, err
@@ -68,15 +72,19 @@ func Open(ctx context.Context, read crypt.ReadFunc, o OpenOptions) (*Volume, err
 	if err != nil {
 		return nil, err
 	}
-	v.segment = seg
-	d, err := v.meta.digestOf(name)
-	if err != nil {
+	v.segment, v.dataName = seg, name
+	if v.digestName, v.digest, err = v.meta.digestOf(name); err != nil {
 		return nil, err
 	}
 	if o.InfoOnly {
 		return v, nil
 	}
-	if err := v.unlock(ctx, read, o, d, password); err != nil {
+	_, key, err := v.findKey(ctx, read, password)
+	if err != nil {
+		return nil, err
+	}
+	defer clear(key)
+	if err := v.setKey(key); err != nil {
 		return nil, err
 	}
 	return v, nil
@@ -85,29 +93,30 @@ func Open(ctx context.Context, read crypt.ReadFunc, o OpenOptions) (*Volume, err
 // keyEnd is the end of the area with the key material.
 func (v *Volume) keyEnd() uint64 { return 2*v.hdr.size + uint64(v.meta.Config.KeyslotsSize) }
 
-// unlock tries the slots of a digest. A slot that cannot be used is passed over, and blamed when no other one opens.
-func (v *Volume) unlock(ctx context.Context, read crypt.ReadFunc, o OpenOptions, d digest, password []byte) error {
+// findKey tries the slots of the digest, and gives the one that opens and the key. A slot that cannot be used is passed
+// over, and blamed when no other one opens.
+func (v *Volume) findKey(ctx context.Context, read crypt.ReadFunc, password []byte) (slot string, key []byte, err error) {
 	failed := error(crypt.ErrPassphrase)
-	for _, name := range v.meta.candidates(d) {
+	for _, name := range v.meta.candidates(v.digest) {
 		k := v.meta.Keyslots[name]
-		key, err := v.loadKey(ctx, read, o, name, &k, password)
+		key, err := v.loadKey(ctx, read, v.opts, name, &k, password)
 		if err != nil {
 			if ctx.Err() != nil || !errors.As(err, new(*slotError)) {
-				return err
+				return "", nil, err
 			}
 			failed = err
 			continue
 		}
-		defer clear(key)
-		ok, err := d.matches(ctx, o, key)
+		ok, err := v.digest.matches(ctx, v.opts, key)
 		if err != nil {
-			return err
+			return "", nil, err
 		}
 		if ok {
-			return v.setKey(key)
+			return name, key, nil
 		}
+		clear(key)
 	}
-	return failed
+	return "", nil, failed
 }
 
 func (v *Volume) setKey(key []byte) error {
