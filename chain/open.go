@@ -268,6 +268,7 @@ func (o *opener) openImage(ctx context.Context, n *Node, p place) error {
 		return qerr.New(syscall.EINVAL, "A block device must be specified for \"file\"")
 	}
 	a := formats.OpenArgs{Name: p.filename, Options: v, Flags: n.flags, Env: o.env.Env}
+	a.Beside = func(ctx context.Context, fits func([]byte) bool) (string, error) { return o.beside(ctx, n, fits) }
 	if f := n.File(); f != nil {
 		a.File = f
 		if a.Name == "" {

@@ -137,9 +137,13 @@ type OpenArgs struct {
 	Failed   map[string]error // why an Optional need is not in Children
 	Options  *option.Values   // by OpenOpts
 	Flags    OpenFlags
-	Perm     Perm // protocols: what this opener does …
-	Shared   Perm // … and what it lets others do
-	Env      *Env
+	// Beside finds a file in the image's folder, or the one above it, where the policy lets the image refer to it: the
+	// name of the first, in the order of their names, whose first 512 bytes fit; "" if there is none. An image that is
+	// not a file of the host has no folder.
+	Beside func(ctx context.Context, fits func(head []byte) bool) (name string, err error)
+	Perm   Perm // protocols: what this opener does …
+	Shared Perm // … and what it lets others do
+	Env    *Env
 }
 
 // CreateArgs is what Driver.CreateNeeds and Driver.Create are given.

@@ -22,11 +22,13 @@ func (d *image) Check(ctx context.Context, fix formats.FixMode, env *formats.Env
 		if e >= discarded {
 			return
 		}
-		count++
-		switch {
-		case e >= d.head.blocks:
+		if e >= d.head.blocks {
 			env.Report("ERROR: block index %d too large, is %d", b, e)
 			r.Corruptions++
+			return
+		}
+		count++
+		switch {
 		case seen[e/64]>>(e%64)&1 == 1:
 			env.Report("ERROR: block index %d also used by %d", e, e)
 			r.Corruptions++

@@ -14,7 +14,7 @@ import (
 // Driver is the VDI format.
 func Driver() *formats.Driver {
 	return &formats.Driver{
-		Name: "vdi", Kind: formats.Format,
+		Name: "vdi", Kind: formats.Format, Backing: true,
 		CreateOpts: option.Schema{
 			{Name: "size", Type: option.Size, Help: "Virtual disk size"},
 			{Name: "static", Type: option.Bool, Help: "VDI static (pre-allocated) image", Default: "off"},
@@ -39,14 +39,17 @@ func open(ctx context.Context, a formats.OpenArgs) (formats.Image, error) {
 	if err := h.validate(); err != nil {
 		return nil, err
 	}
-	d := &image{file: a.File, head: h, static: h.imageType == typeStatic, allocated: h.allocated,
-		pending: map[uint32]bool{}}
+	d := &image{name: a.Name, env: a.Env, file: a.File, head: h, static: h.imageType == typeStatic, allocated: h.allocated,
+		pending: map[uint32]bool{}, placing: map[uint32]bool{}}
 	d.free.L = &d.mu
 	d.table = blockmap.New(a.File, int64(h.offsetMap), h.blocks, binary.LittleEndian)
 	if a.Flags.Has(formats.ReadWrite) {
 		if err := d.mend(ctx); err != nil {
 			return nil, err
 		}
+	}
+	if h.differencing() {
+		return openDifferencing(ctx, d, a)
 	}
 	return d, nil
 }
@@ -56,7 +59,7 @@ func open(ctx context.Context, a formats.OpenArgs) (formats.Image, error) {
 func (d *image) mend(ctx context.Context) error {
 	var used, count uint32
 	err := d.table.Each(ctx, func(_, e uint32) {
-		if e < discarded {
+		if e < d.head.blocks { // what is more is damage
 			count++
 			used = max(used, e+1)
 		}

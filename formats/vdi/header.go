@@ -24,6 +24,15 @@ const (
 	maxSize = 0x1fffff8000000
 )
 
+// Places of the identifiers in the header: of the image, of its last change, of the parent and of the parent's last change
+// when the image was made.
+const (
+	atID           = 392
+	atChange       = 408
+	atLink         = 424
+	atParentChange = 440
+)
+
 // preamble is the text that QEMU puts at the start of a file.
 const preamble = "<<< QEMU VM Virtual Disk Image >>>\n"
 
@@ -36,8 +45,8 @@ type header struct {
 	diskSize    uint64
 	blocks      uint32
 	allocated   uint32
-	hasLink     bool
-	hasParent   bool
+	link        [16]byte // the parent's identifier, if the image is a differencing one
+	hasParent   bool     // there is a stamp of the parent's last change
 	version     uint32
 	sectorSize  uint32
 	blockSize   uint32
@@ -53,7 +62,8 @@ func parse(raw []byte) *header {
 		allocated: le.Uint32(raw[388:]),
 	}
 	copy(h.raw[:], raw)
-	h.hasLink, h.hasParent = !allZero(raw[424:440]), !allZero(raw[440:456])
+	copy(h.link[:], raw[atLink:])
+	h.hasParent = !allZero(raw[atParentChange:][:16])
 	return h
 }
 
@@ -65,6 +75,9 @@ func allZero(p []byte) bool {
 	}
 	return true
 }
+
+// differencing says that blocks which are not there are another image's.
+func (h *header) differencing() bool { return h.link != [16]byte{} }
 
 // validate makes QEMU's checks in QEMU's order, and rounds an odd disk size up (VBoxManage convertfromraw makes them).
 func (h *header) validate() error {
@@ -91,8 +104,7 @@ func (h *header) validate() error {
 		return unsupported("block size %d is not %d", h.blockSize, blockSize)
 	case h.diskSize > room:
 		return unsupported("disk size %d, image bitmap has room for %d", h.diskSize, room)
-	case h.hasLink:
-		return unsupported("non-NULL link UUID")
+	case h.differencing():
 	case h.hasParent:
 		return unsupported("non-NULL parent UUID")
 	case uint64(h.blocks) > maxSize/blockSize:
@@ -126,8 +138,8 @@ func newHeader(size int64, static bool) *header {
 		le.PutUint32(raw[f.at:], f.v)
 	}
 	le.PutUint64(raw[368:], uint64(size))
-	putUUID(raw[392:408])
-	putUUID(raw[408:424])
+	putUUID(raw[atID:][:16])
+	putUUID(raw[atChange:][:16])
 	return h
 }
 

@@ -11,76 +11,104 @@ import (
 
 // image is an open VDI.
 type image struct {
+	name   string
+	env    *formats.Env
 	file   formats.File
 	head   *header
 	static bool
+
+	backing formats.File // of a differencing image
 
 	mu        sync.Mutex
 	free      sync.Cond // pending changed
 	table     *blockmap.Map
 	allocated uint32          // blocks handed out: the next to allocate
-	headDirty bool            // allocated is not in the file yet
-	pending   map[uint32]bool // blocks being allocated
+	headDirty bool            // allocated, or the stamp, is not in the file yet
+	stamped   bool            // of a differencing image: it has a new stamp
+	pending   map[uint32]bool // blocks being allocated …
+	placing   map[uint32]bool // … and their places
 }
 
 func (d *image) Size() int64 { return int64(d.head.diskSize) }
 
 // Limits: a static image is made of a file whose blocks all exist, so it is zero as far as the file is.
 func (d *image) Limits() formats.Limits {
-	return formats.Limits{ZeroInit: !d.static || d.file.Limits().ZeroInit}
+	return formats.Limits{ZeroInit: !d.head.differencing() && (!d.static || d.file.Limits().ZeroInit)}
 }
 
-// where gives the offset in the file of block b; ok is false if it has none.
-func (d *image) where(ctx context.Context, b uint32) (off int64, ok bool, err error) {
-	e, err := d.table.Get(ctx, b)
-	if err != nil || e >= discarded {
-		return 0, false, err
+// kind says where the bytes of a block are.
+type kind uint8
+
+const (
+	isZero kind = iota
+	isHere
+	isParent
+)
+
+// run is a part of the disk of one kind.
+type run struct {
+	kind kind
+	host int64 // isHere: byte offset in the file
+	n    int64
+}
+
+// where finds block b.
+func (d *image) where(ctx context.Context, b uint32) (k kind, off int64, err error) {
+	switch e, err := d.table.Get(ctx, b); {
+	case err != nil:
+		return 0, 0, err
+	case e == unallocated && d.head.differencing():
+		return isParent, 0, nil
+	case e >= discarded:
+		return isZero, 0, nil
+	default:
+		return isHere, int64(d.head.offsetData) + int64(e)*blockSize, nil
 	}
-	return int64(d.head.offsetData) + int64(e)*blockSize, true, nil
 }
 
-// run finds the longest run from off, at most n bytes, that is contiguous in the file or all unallocated.
-func (d *image) run(ctx context.Context, off, n int64) (host, length int64, ok bool, err error) {
+// run finds the longest run from off, at most n bytes: what is in the file follows one another there.
+func (d *image) run(ctx context.Context, off, n int64) (run, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.runLocked(ctx, off, n)
 }
 
-func (d *image) runLocked(ctx context.Context, off, n int64) (host, length int64, ok bool, err error) {
-	start, ok, err := d.where(ctx, uint32(off/blockSize))
+func (d *image) runLocked(ctx context.Context, off, n int64) (run, error) {
+	k, start, err := d.where(ctx, uint32(off/blockSize))
 	if err != nil {
-		return 0, 0, false, err
+		return run{}, err
 	}
 	inside := off % blockSize
-	length = min(blockSize-inside, n)
-	for length < n {
-		next, nextOK, err := d.where(ctx, uint32((off+length)/blockSize))
+	r := run{k, start + inside, min(blockSize-inside, n)}
+	for r.n < n {
+		k, next, err := d.where(ctx, uint32((off+r.n)/blockSize))
 		if err != nil {
-			return 0, 0, false, err
+			return run{}, err
 		}
-		if nextOK != ok || ok && next != start+inside+length {
+		if k != r.kind || k == isHere && next != r.host+r.n {
 			break
 		}
-		length += min(blockSize, n-length)
+		r.n += min(blockSize, n-r.n)
 	}
-	return start + inside, length, ok, nil
+	return r, nil
 }
 
 func (d *image) ReadAt(ctx context.Context, p []byte, off int64) error {
 	for len(p) > 0 {
-		host, n, ok, err := d.run(ctx, off, int64(len(p)))
+		r, err := d.run(ctx, off, int64(len(p)))
+		switch {
+		case err != nil:
+		case r.kind == isHere:
+			err = d.file.ReadAt(ctx, p[:r.n], r.host)
+		case r.kind == isParent:
+			err = d.readParent(ctx, p[:r.n], off)
+		default:
+			clear(p[:r.n])
+		}
 		if err != nil {
 			return err
 		}
-		if ok {
-			err = d.file.ReadAt(ctx, p[:n], host)
-		} else {
-			clear(p[:n])
-		}
-		if err != nil {
-			return err
-		}
-		p, off = p[n:], off+n
+		p, off = p[r.n:], off+r.n
 	}
 	return nil
 }
@@ -89,15 +117,16 @@ func (d *image) ReadAt(ctx context.Context, p []byte, off int64) error {
 func (d *image) Status(ctx context.Context, off, n int64) (formats.Extent, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	n = min(n, blockSize-off%blockSize)
-	host, n, ok, err := d.runLocked(ctx, off, n)
+	r, err := d.runLocked(ctx, off, min(n, blockSize-off%blockSize))
 	switch {
 	case err != nil:
 		return formats.Extent{}, err
-	case !ok:
-		return formats.Extent{Len: n, State: formats.Zero}, nil
+	case r.kind == isParent:
+		return formats.Extent{Len: r.n}, nil
+	case r.kind == isZero:
+		return formats.Extent{Len: r.n, State: formats.Zero}, nil
 	}
-	e := formats.Extent{Len: n, State: formats.Data, Where: d.file, Offset: host}
+	e := formats.Extent{Len: r.n, State: formats.Data, Where: d.file, Offset: r.host}
 	if d.static {
 		e.State |= formats.Recurse
 	}

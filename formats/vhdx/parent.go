@@ -26,7 +26,7 @@ func (d *image) SetBacking(f formats.File) error {
 		return nil
 	}
 	if d.head.parent == nil {
-		return qerr.New(syscall.EINVAL, "VHDX image has no parent")
+		return qerr.New(syscall.EINVAL, "Driver doesn't support backing files")
 	}
 	p, ok := formats.As[*image](f)
 	if !ok {

@@ -99,6 +99,9 @@ func (d *image) SetBacking(f formats.File) error {
 		d.backing = nil
 		return nil
 	}
+	if d.kind != typeDifferencing {
+		return qerr.New(syscall.EINVAL, "Driver doesn't support backing files")
+	}
 	want := d.head[atParentUUID : atParentUUID+16]
 	if p, ok := formats.As[identified](f); !ok {
 		return qerr.New(syscall.EINVAL, "the parent of '%s' is not a VHD image", d.name)
