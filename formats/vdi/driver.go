@@ -58,7 +58,7 @@ func open(ctx context.Context, a formats.OpenArgs) (formats.Image, error) {
 // name at the end may be.
 func (d *image) mend(ctx context.Context) error {
 	var used, count uint32
-	err := d.table.Each(ctx, func(_, e uint32) {
+	held, err := d.table.EachHeld(ctx, func(_, e uint32) {
 		if e < d.head.blocks { // what is more is damage
 			count++
 			used = max(used, e+1)
@@ -66,6 +66,9 @@ func (d *image) mend(ctx context.Context) error {
 	})
 	if err != nil {
 		return err
+	}
+	if held < d.head.blocks { // the rest is zero
+		count, used = count+d.head.blocks-held, max(used, 1)
 	}
 	if used < d.head.blocks && count == used && d.allocated != used && !d.static {
 		d.allocated, d.headDirty = used, true

@@ -43,7 +43,8 @@ func FuzzOpen(f *testing.F) {
 			p := make([]byte, min(64<<10, n.Size()))
 			n.ReadAt(t.Context(), p, 0)
 			n.StatusAbove(t.Context(), nil, 0, n.Size())
-			if c, ok := formats.As[formats.Checker](n); ok {
+			// Check tells of each wrong entry, and there may be very many.
+			if c, ok := formats.As[formats.Checker](n); ok && binary.LittleEndian.Uint32(data[384:]) < 1<<16 {
 				c.Check(t.Context(), 0, e.Env)
 			}
 			// A block is a MiB of memory here, and where it goes the image says.
@@ -54,4 +55,3 @@ func FuzzOpen(f *testing.F) {
 		}
 	})
 }
-

@@ -31,7 +31,7 @@ func makeImage(t testing.TB, name string) {
 
 // makeChild turns a new dynamic image into a differencing one of parent, as Hyper-V lays it out: a locator with the
 // relative path behind the table.
-func makeChild(t *testing.T, name, parent, path string) {
+func makeChild(t testing.TB, name, parent, path string) {
 	t.Helper()
 	makeImage(t, name)
 	b, err := os.ReadFile(name)
@@ -139,31 +139,4 @@ func TestAWrongOrMissingParentIsRefused(t *testing.T) {
 			t.Errorf("%s: %v, want %q", path, err, want)
 		}
 	}
-}
-
-func FuzzOpen(f *testing.F) {
-	dir := f.TempDir()
-	seed := filepath.Join(dir, "seed")
-	makeImage(f, seed)
-	b, err := os.ReadFile(seed)
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Add(b)
-	f.Fuzz(func(t *testing.T, b []byte) {
-		if len(b) > 1024 {
-			setSum(b[:512])
-		}
-		name := filepath.Join(t.TempDir(), "x")
-		if os.WriteFile(name, b, 0o600) != nil {
-			return
-		}
-		n, err := openVPC(t, name, 0)
-		if err != nil {
-			return
-		}
-		defer n.Close()
-		n.ReadAt(context.Background(), make([]byte, 512), 0)
-		n.StatusAbove(context.Background(), nil, 0, n.Size())
-	})
 }

@@ -114,7 +114,19 @@ func (m *Map) Write(ctx context.Context) error {
 
 // Each calls f for every entry, reading the map in order without keeping what was not there before.
 func (m *Map) Each(ctx context.Context, f func(b, entry uint32)) error {
-	for b := uint32(0); b < m.entries; b += pageBlocks {
+	return m.each(ctx, m.entries, f)
+}
+
+// EachHeld is Each for the entries that are in the file, whole pages of them, and says how many there are. Those behind
+// are zero; a damaged image may have very many.
+func (m *Map) EachHeld(ctx context.Context, f func(b, entry uint32)) (uint32, error) {
+	pages := (max(m.file.Size()-m.off, 0)/4 + pageBlocks - 1) / pageBlocks
+	held := uint32(min(pages*pageBlocks, int64(m.entries)))
+	return held, m.each(ctx, held, f)
+}
+
+func (m *Map) each(ctx context.Context, entries uint32, f func(b, entry uint32)) error {
+	for b := uint32(0); b < entries; b += pageBlocks {
 		p, err := m.page(ctx, b)
 		if err != nil {
 			return err
