@@ -48,7 +48,7 @@ func FuzzOpen(f *testing.F) {
 				c.Check(t.Context(), 0, e.Env)
 			}
 			// A block is a MiB of memory here, and where it goes the image says.
-			if binary.LittleEndian.Uint32(data[388:]) < 16 && binary.LittleEndian.Uint32(data[344:]) < 16<<20 && flags.Has(formats.ReadWrite) {
+			if binary.LittleEndian.Uint32(data[384:]) < 16 && binary.LittleEndian.Uint32(data[344:]) < 16<<20 && flags.Has(formats.ReadWrite) {
 				n.WriteAt(t.Context(), p[:min(512, len(p))], 0, 0)
 			}
 			n.Close()
