@@ -24,13 +24,25 @@ func (n *Node) exactName() string {
 		}
 		return n.name
 	}
+	if n.drv.FilterName != nil && n.File() != nil {
+		return n.filterName()
+	}
 	if n.drv.Kind == formats.Filter || n.strongGiven() || n.BackingOverridden() || n.File() == nil {
 		return ""
 	}
-	if f := n.File(); f.drv.Kind == formats.Protocol {
+	if f := n.File(); f.drv.Named() {
 		return f.exactName()
 	}
 	return ""
+}
+
+// filterName is the plain name that the driver makes of the child's, if the child has one.
+func (n *Node) filterName() string {
+	child := n.File().exactName()
+	if child == "" {
+		return ""
+	}
+	return n.drv.FilterName(n.given, child)
 }
 
 func (n *Node) strongGiven() bool {

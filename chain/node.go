@@ -38,6 +38,8 @@ type Node struct {
 	origin   place // what opened it, to open it once more
 
 	writer   formats.Writer
+	events   formats.Events // of n itself, …
+	below    formats.Events // … and of its storage
 	recorder formats.Recorder
 
 	gate   sync.RWMutex // shared by requests, held alone by Exclusive
@@ -71,6 +73,10 @@ func (n *Node) View(img formats.Image) *Node {
 func (n *Node) adopt() {
 	n.writer, _ = n.img.(formats.Writer)
 	n.recorder, _ = n.img.(formats.Recorder)
+	n.events = formats.EventsOf(n.img)
+	if f := n.File(); f != nil {
+		n.below = f.events
+	}
 }
 
 // Driver is the driver of this node.

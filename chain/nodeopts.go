@@ -121,7 +121,7 @@ func perms(p place) (perm, shared formats.Perm) {
 	if p.flags.Has(formats.KeepSize) {
 		shared &^= formats.PermResize
 	}
-	return perm, shared
+	return perm | p.use.Take, shared &^ p.use.Unshare
 }
 
 // keeperOf is the format whose metadata is in the storage of a node with driver drv: that format itself; raw and filters
@@ -144,7 +144,7 @@ func settle(storage *Node, drv *formats.Driver) error {
 			p.keeper = keeperOf(p, f.drv)
 			continue
 		}
-		p.flags = f.flags
+		p.flags, p.use = f.flags, f.origin.use
 		perm, shared := perms(p)
 		if l, ok := f.img.(formats.Locker); ok {
 			if err := l.Lock(perm, shared); err != nil {

@@ -67,6 +67,7 @@ type place struct {
 	opts     *qobj.Dict // flat, owned
 	flags    formats.OpenFlags
 	fromImg  bool // the name comes out of an image, not from the user
+	use      formats.ChildUse
 }
 
 // opener carries what the nodes of one graph share while it is opened.
@@ -189,11 +190,11 @@ func (o *opener) driver(p *place, name string) (*formats.Driver, error) {
 			return nil, qerr.New(syscall.EINVAL, "Unknown driver '%s'", name)
 		}
 	}
-	protocol := p.role == asStorage
+	named := p.role == asStorage
 	if drv != nil {
-		protocol = drv.Kind == formats.Protocol
+		named = drv.Named()
 	}
-	if !protocol {
+	if !named {
 		return drv, nil
 	}
 	parse := false
@@ -218,6 +219,9 @@ func (o *opener) driver(p *place, name string) (*formats.Driver, error) {
 		if err := drv.ParseName(p.filename, p.opts); err != nil {
 			return nil, err
 		}
+	}
+	if drv.Kind == formats.Filter {
+		p.opts.Delete("filename")
 	}
 	return drv, nil
 }
@@ -265,7 +269,7 @@ func (o *opener) openImage(ctx context.Context, n *Node, p place) error {
 		}
 	}
 	if drv.Kind != formats.Protocol && n.File() == nil {
-		return qerr.New(syscall.EINVAL, "A block device must be specified for \"file\"")
+		return qerr.New(syscall.EINVAL, "A block device must be specified for \"%s\"", primary(drv))
 	}
 	a := formats.OpenArgs{Name: p.filename, Options: v, Flags: n.flags, Env: o.env.Env}
 	a.Beside = func(ctx context.Context, fits func([]byte) bool) (string, error) { return o.beside(ctx, n, fits) }
@@ -328,7 +332,7 @@ func leftover(drv *formats.Driver, opts *qobj.Dict) error {
 	if len(keys) == 0 {
 		return nil
 	}
-	if drv.Kind == formats.Protocol {
+	if drv.Named() {
 		return qerr.New(syscall.EINVAL, "Block protocol '%s' doesn't support the option '%s'", drv.Name, keys[0])
 	}
 	return qerr.New(syscall.EINVAL, "Block format '%s' does not support the option '%s'", drv.Name, keys[0])

@@ -20,25 +20,43 @@ func inherit(f formats.OpenFlags) formats.OpenFlags {
 
 // openPrimary opens the "file" child; without one the driver's Open, or the probe, says what is missing.
 func (o *opener) openPrimary(ctx context.Context, n *Node, p place, drv *formats.Driver) error {
-	key := "file"
-	if drv != nil && drv.Primary != "" {
-		key = drv.Primary
+	key, name := primary(drv), p.filename
+	var use formats.ChildUse
+	if drv != nil && drv.Prepare != nil {
+		var err error
+		if use, err = drv.Prepare(p.opts); err != nil {
+			return err
+		}
+	}
+	if drv != nil && drv.Named() {
+		name, _ = takeString(p.opts, formats.FilterImage)
 	}
 	child, err := takeChild(p.opts, key)
-	if err != nil || child == nil && p.filename == "" {
+	if err != nil || child == nil && name == "" {
 		return err
 	}
 	if child == nil {
 		child = qobj.NewDict()
 	}
-	c := place{role: asStorage, keeper: keeperOf(p, drv), filename: p.filename, opts: child, flags: inherit(p.flags), fromImg: p.fromImg}
+	c := place{role: asStorage, keeper: keeperOf(p, drv), filename: name, opts: child, flags: inherit(p.flags), fromImg: p.fromImg, use: use}
 	c.late = drv == nil || p.late && c.keeper == nil
 	node, err := o.open(ctx, c)
 	if err != nil {
 		return err
 	}
 	n.children = append(n.children, Child{key, node})
+	if use.Take&(formats.PermWrite|formats.PermWriteUnchanged) != 0 && node.ReadOnly() {
+		return qerr.New(syscall.EPERM, "Block node is read-only")
+	}
 	return nil
+}
+
+// primary is the role of a driver's storage child.
+func primary(drv *formats.Driver) string {
+	if drv != nil && drv.Primary != "" {
+		return drv.Primary
+	}
+	return "file"
 }
 
 // takeChild removes the options of a child from d; nil if none are given. A reference to a node by name cannot be

@@ -117,9 +117,11 @@ func (n *Node) Flush(ctx context.Context) error {
 		return *f
 	}
 	gen := n.writes.Load()
+	n.below.Raise(formats.EventFlushToOS)
 	if n.flushed.Load() == gen || n.ReadOnly() {
 		return nil
 	}
+	n.below.Raise(formats.EventFlushToDisk)
 	if err := n.img.Flush(ctx); err != nil {
 		if n.drv.Kind == formats.Protocol {
 			n.failed.CompareAndSwap(nil, &err)

@@ -90,12 +90,20 @@ func (n *Node) writeSplit(ctx context.Context, p []byte, off int64, f formats.Wr
 		return qerr.New(syscall.EPERM, "writing this first sector would change the probed format of '%s'", n.name)
 	}
 	for most > 0 && int64(len(p)) > most {
-		if err := n.writer.WriteAt(ctx, p[:most], off, f); err != nil {
+		if err := n.writePiece(ctx, p[:most], off, f); err != nil {
 			return err
 		}
 		p, off = p[most:], off+most
 	}
-	return n.writer.WriteAt(ctx, p, off, f)
+	return n.writePiece(ctx, p, off, f)
+}
+
+// writePiece is one request as the driver sees it.
+func (n *Node) writePiece(ctx context.Context, p []byte, off int64, f formats.WriteFlags) error {
+	n.events.Raise(formats.EventPwritev)
+	err := n.writer.WriteAt(ctx, p, off, f)
+	n.events.Raise(formats.EventPwritevDone)
+	return err
 }
 
 // writeWidened reads what surrounds p up to the alignment and writes it back with p. The range lock is held.
@@ -133,14 +141,18 @@ func (n *Node) writeAround(ctx context.Context, p []byte, off int64, f formats.W
 		return nil
 	}
 	if first != off {
+		n.events.Raise(formats.EventPwritevRMWHead)
 		if err := readEdge(first); err != nil {
 			return err
 		}
+		n.events.Raise(formats.EventPwritevRMWAfterHead)
 	}
 	if last := end - l.Align; off+int64(len(p)) != end && (last != first || first == off) {
+		n.events.Raise(formats.EventPwritevRMWTail)
 		if err := readEdge(last); err != nil {
 			return err
 		}
+		n.events.Raise(formats.EventPwritevRMWAfterTail)
 	}
 	copy(buf[off-first:], p)
 	// An image that cannot grow ends in mid-sector: what was added past its end stays unwritten.

@@ -42,6 +42,7 @@ func (n *Node) zero(ctx context.Context, off, length int64, f formats.WriteFlags
 		if l.Align > 1 {
 			held = n.ranges.lock(off, length)
 		}
+		n.events.Raise(formats.EventPwritevZero)
 		err := z.WriteZeroes(ctx, off, length, f&^formats.NoFallback)
 		if l.Align > 1 {
 			n.ranges.unlock(held)

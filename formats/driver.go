@@ -21,7 +21,7 @@ const (
 type Driver struct {
 	Name    string   // QEMU's driver name: qcow2, vpc, file
 	Kind    Kind     //
-	Schemes []string // protocols: the prefixes of file names that select it, without the colon
+	Schemes []string // protocols and filters: the prefixes of file names that select it, without the colon
 	Backing bool     // formats: an image may have a backing file
 	// Compresses: images may implement CompressedWriter; -c of convert is refused otherwise before anything is made.
 	Compresses bool
@@ -34,6 +34,11 @@ type Driver struct {
 
 	// Primary is the role of the storage child; "" means "file".
 	Primary string
+	// Prepare looks at a filter's runtime options before its child is opened. It takes out of them what only concerns
+	// the child; what it refuses is refused whatever the child is.
+	Prepare func(opts *qobj.Dict) (ChildUse, error)
+	// FilterName is the plain name of a filter, made from its options and its child's plain name; nil or "": it has none.
+	FilterName func(opts *qobj.Dict, child string) string
 	// RawCreate marks a format whose image is the protocol's file itself (raw): create passes the options on.
 	RawCreate bool
 
@@ -54,7 +59,7 @@ type Driver struct {
 
 	// Probe scores the first bytes (up to 512) of a file: 0 no, 100 a certain magic. name is the file's name.
 	Probe func(head []byte, name string) int
-	// ParseName turns a file name of one of Schemes into runtime options.
+	// ParseName turns a file name of one of Schemes into runtime options; a filter's child gets the name FilterImage.
 	ParseName func(name string, into *qobj.Dict) error
 	// Needs names the children beside "file" and the backing file that the image consists of.
 	Needs func(ctx context.Context, a OpenArgs) ([]Need, error)
@@ -70,6 +75,15 @@ type Driver struct {
 	// Measure computes the file size that a new image would need.
 	Measure func(ctx context.Context, a MeasureArgs) (Measurement, error)
 }
+
+// FilterImage is the runtime option with the file name of the child of a filter that is selected by a file name.
+const FilterImage = "x-image"
+
+// ChildUse is for what a filter opens its child beside what it passes on.
+type ChildUse struct{ Take, Unshare Perm }
+
+// Named reports whether file names select the driver: all protocols, and filters that have a scheme.
+func (d *Driver) Named() bool { return d.Kind == Protocol || len(d.Schemes) > 0 }
 
 // Need is a child that an image is made of.
 type Need struct {

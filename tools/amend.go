@@ -24,7 +24,7 @@ func Amend(ctx context.Context, env *Env, o AmendOptions) (err error) {
 	if err != nil {
 		return err
 	}
-	defer closing(n, &err)
+	defer closing(env, n, &err)
 	return AmendNode(ctx, env, n, o)
 }
 
@@ -75,7 +75,7 @@ func AmendHelp(ctx context.Context, env *Env, s Source) (format string, schema o
 		if err != nil {
 			return "", nil, err
 		}
-		defer closing(n, &err)
+		defer closing(env, n, &err)
 		drv = n.Driver()
 	}
 	switch {

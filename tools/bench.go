@@ -41,7 +41,13 @@ func Bench(ctx context.Context, env *Env, o BenchOptions) (took time.Duration, e
 	if err != nil {
 		return 0, err
 	}
-	defer closing(n, &err)
+	defer func() {
+		if err != nil { // the request that failed is all that is told
+			n.Close()
+			return
+		}
+		closing(env, n, &err)
+	}()
 	if o.StepSize == 0 {
 		o.StepSize = o.BufferSize
 	}

@@ -33,7 +33,7 @@ func Bitmap(ctx context.Context, env *Env, o BitmapOptions) (err error) {
 	if err != nil {
 		return err
 	}
-	defer closing(n, &err)
+	defer closing(env, n, &err)
 	src := n
 	if o.SourceFile != "" {
 		if src, err = (Source{Filename: o.SourceFile, Format: o.SourceFormat}).Open(ctx, env, 0); err != nil {

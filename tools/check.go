@@ -61,7 +61,7 @@ func Check(ctx context.Context, env *Env, o CheckOptions) (r *CheckReport, err e
 	if err != nil {
 		return nil, err
 	}
-	defer closing(n, &err)
+	defer closing(env, n, &err)
 	return CheckNode(ctx, env, n, o)
 }
 

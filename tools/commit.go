@@ -32,7 +32,7 @@ func Commit(ctx context.Context, env *Env, o CommitOptions) (err error) {
 	if err != nil {
 		return err
 	}
-	defer closing(n, &err)
+	defer closing(env, n, &err)
 	o.Meter.Advance(0, 100)
 	return CommitNode(ctx, env, n, o)
 }
@@ -89,7 +89,7 @@ func commit(ctx context.Context, n, base *chain.Node, o CommitOptions) error {
 		return nil
 	}
 	if err != nil {
-		return err
+		return qerr.Prepend(err, "Failed to empty %s: ", storedIn(n.SkipFilters()).Filename())
 	}
 	return n.Flush(ctx)
 }
@@ -230,4 +230,12 @@ func isBacking(n *chain.Node, name string) bool {
 func hasProtocol(name string) bool {
 	i := strings.IndexAny(name, ":/")
 	return i >= 0 && name[i] == ':'
+}
+
+// storedIn is the node that holds n's bytes; messages name it.
+func storedIn(n *chain.Node) *chain.Node {
+	if f := n.File(); f != nil {
+		return f
+	}
+	return n
 }

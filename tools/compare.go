@@ -40,12 +40,12 @@ func Compare(ctx context.Context, env *Env, o CompareOptions) (status int, err e
 	if err != nil {
 		return CompareCannot, err
 	}
-	defer closing(first, &err)
+	defer closing(env, first, &err)
 	second, err := o.Second.Open(ctx, env, 0)
 	if err != nil {
 		return CompareCannot, err
 	}
-	defer closing(second, &err)
+	defer closing(env, second, &err)
 	c := &comparison{CompareOptions: o, ends: [2]side{
 		{first, o.First.Filename, first.Size()}, {second, o.Second.Filename, second.Size()},
 	}}

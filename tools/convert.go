@@ -100,13 +100,13 @@ type sourcePart struct {
 
 func (c *conversion) close(err *error) {
 	if c.target != nil {
-		closing(c.target, err)
+		closing(c.env, c.target, err)
 	}
 	for _, v := range c.views {
-		closing(v, err)
+		closing(c.env, v, err)
 	}
 	for _, p := range c.parts {
-		closing(p.image, err)
+		closing(c.env, p.image, err)
 	}
 }
 

@@ -32,7 +32,7 @@ func DD(ctx context.Context, env *Env, o DDOptions) (err error) {
 	if err != nil {
 		return err
 	}
-	defer closing(in, &err)
+	defer closing(env, in, &err)
 	if env.Registry.Find(o.OutputFormat) == nil {
 		return qerr.New(syscall.EINVAL, "Unknown file format")
 	}
@@ -53,7 +53,7 @@ func DD(ctx context.Context, env *Env, o DDOptions) (err error) {
 	if err != nil {
 		return err
 	}
-	defer closing(out, &err)
+	defer closing(env, out, &err)
 	if from > end {
 		o.Say(o.Input.Filename + ": cannot skip to specified offset")
 		return nil

@@ -71,7 +71,7 @@ func infoOne(ctx context.Context, env *Env, s Source) (info *ImageInfo, err erro
 	if err != nil {
 		return nil, err
 	}
-	defer closing(n, &err)
+	defer closing(env, n, &err)
 	return InfoNode(ctx, n)
 }
 

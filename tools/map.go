@@ -34,7 +34,7 @@ func Map(ctx context.Context, env *Env, o MapOptions, emit func(e MapEntry, last
 	if err != nil {
 		return err
 	}
-	defer closing(n, &err)
+	defer closing(env, n, &err)
 	if o.Opened != nil {
 		if err := o.Opened(); err != nil {
 			return err

@@ -41,13 +41,13 @@ func Measure(ctx context.Context, env *Env, o MeasureOptions) (m formats.Measure
 		if err != nil {
 			return m, err
 		}
-		defer closing(n, &err)
+		defer closing(env, n, &err)
 		if o.Snapshot != nil {
 			view, err := openSnapshot(ctx, n, *o.Snapshot)
 			if err != nil {
 				return m, qerr.Prepend(err, "Failed to load snapshot: ")
 			}
-			defer closing(view, &err)
+			defer closing(env, view, &err)
 			image, n = n, view
 		}
 		a.Source, a.Size = n, n.Size()

@@ -37,7 +37,7 @@ func Rebase(ctx context.Context, env *Env, o RebaseOptions) (err error) {
 	if err != nil {
 		return err
 	}
-	defer closing(n, &err)
+	defer closing(env, n, &err)
 	return RebaseNode(ctx, env, n, o)
 }
 

@@ -26,7 +26,7 @@ func Resize(ctx context.Context, env *Env, o ResizeOptions) (err error) {
 	if err != nil {
 		return err
 	}
-	defer closing(n, &err)
+	defer closing(env, n, &err)
 	return ResizeNode(ctx, env, n, o)
 }
 

@@ -43,7 +43,7 @@ func Snapshot(ctx context.Context, env *Env, o SnapshotOptions) (list []formats.
 	if err != nil {
 		return nil, err
 	}
-	defer closing(n, &err)
+	defer closing(env, n, &err)
 	if o.Action == SnapshotList {
 		// An image that cannot have snapshots, or whose snapshots cannot be read, has none to show.
 		list, _ := Snapshots(ctx, n)

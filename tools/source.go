@@ -2,6 +2,7 @@ package tools
 
 import (
 	"context"
+	"fmt"
 	"syscall"
 
 	"platter/chain"
@@ -135,9 +136,14 @@ func Warn(env *Env, err error) {
 	env.Warn("%s", text)
 }
 
-// closing closes n at the end of a verb and keeps the first error.
-func closing(n *chain.Node, err *error) {
-	if e := n.Close(); e != nil && *err == nil {
+// closing closes n at the end of a verb. What fails then is the error, or, if there is one already, is told after it.
+func closing(env *Env, n *chain.Node, err *error) {
+	e := n.Close()
+	switch {
+	case e == nil:
+	case *err == nil:
 		*err = e
+	default:
+		*err = qerr.WithHint(*err, fmt.Sprintf("%s: %s\n%s", env.Program, qerr.Text(e), qerr.Hint(e)))
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"platter/formats/bochs"
 	"platter/formats/cloop"
 	"platter/formats/dmg"
+	"platter/formats/filter/blkdebug"
 	"platter/formats/filter/copyonread"
 	"platter/formats/filter/throttle"
 	"platter/formats/luks"
@@ -43,6 +44,7 @@ func Registry() *formats.Registry {
 		file.Driver(),
 		file.DeviceDriver(),
 		nbd.Driver(),
+		blkdebug.Driver(),
 		throttle.Driver(),
 		copyonread.Driver(),
 		vvfat.Driver(),

@@ -52,7 +52,7 @@ func open(ctx context.Context, a formats.OpenArgs) (formats.Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &image{file: a.File, head: h, clusterSize: 1 << h.clusterBits, pending: map[int64]bool{}}
+	d := &image{file: a.File, events: formats.EventsOf(a.File), head: h, clusterSize: 1 << h.clusterBits, pending: map[int64]bool{}}
 	d.free.L = &d.mu
 	if err := d.openCipher(a); err != nil {
 		return nil, err

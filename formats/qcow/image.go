@@ -14,6 +14,7 @@ import (
 // image is an open qcow.
 type image struct {
 	file        formats.File
+	events      formats.Events
 	backing     formats.File // nil: none
 	head        *header
 	clusterSize int64

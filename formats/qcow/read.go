@@ -5,6 +5,7 @@ import (
 	"sync"
 	"syscall"
 
+	"platter/formats"
 	"platter/formats/codec"
 	"platter/formats/internal/chunkcache"
 )
@@ -68,6 +69,7 @@ func (d *image) readRun(ctx context.Context, p []byte, off int64, entry uint64) 
 	case entry&flagCompressed != 0:
 		return d.readCompressed(ctx, p, inside, entry)
 	}
+	d.events.Raise(formats.EventRead)
 	if err := d.file.ReadAt(ctx, p, int64(entry)+inside); err != nil || d.cipher == nil {
 		return err
 	}
@@ -84,6 +86,7 @@ func (d *image) readBacking(ctx context.Context, p []byte, off int64) error {
 	if n == 0 {
 		return nil
 	}
+	d.events.Raise(formats.EventReadBacking)
 	return d.backing.ReadAt(ctx, p[:n], off)
 }
 
@@ -112,6 +115,7 @@ func (d *image) decompress(ctx context.Context, dst []byte, entry uint64) error 
 	}
 	raw := dec.raw[:n]
 	if n > 0 {
+		d.events.Raise(formats.EventReadCompressed)
 		if err := d.file.ReadAt(ctx, raw, off); err != nil {
 			return err
 		}

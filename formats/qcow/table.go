@@ -5,6 +5,7 @@ import (
 	"math"
 	"syscall"
 
+	"platter/formats"
 	"platter/formats/internal/tablecache"
 )
 
@@ -14,6 +15,9 @@ func (d *image) load(ctx context.Context, c *tablecache.Cache, off int64) (*tabl
 		return t, nil
 	}
 	raw := make([]byte, c.TableSize())
+	if c == d.l2 {
+		d.events.Raise(formats.EventL2Load)
+	}
 	if err := d.file.ReadAt(ctx, raw, off); err != nil {
 		return nil, err
 	}
@@ -125,9 +129,9 @@ func (d *image) flush(ctx context.Context) error {
 	l2, l1 := d.l2.TakeDirty(sectorSize), d.l1.TakeDirty(8)
 	d.mu.Unlock()
 	err := d.file.Flush(ctx)
-	for _, parts := range [][]tablecache.Part{l2, l1} {
+	for k, parts := range [][]tablecache.Part{l2, l1} {
 		if err == nil && len(parts) > 0 {
-			err = d.writeParts(ctx, parts)
+			err = d.writeParts(ctx, parts, []formats.Event{formats.EventL2Update, formats.EventL1Update}[k])
 		}
 	}
 	d.mu.Lock()
@@ -142,8 +146,9 @@ func (d *image) flush(ctx context.Context) error {
 	return nil
 }
 
-func (d *image) writeParts(ctx context.Context, parts []tablecache.Part) error {
+func (d *image) writeParts(ctx context.Context, parts []tablecache.Part, ev formats.Event) error {
 	for _, p := range parts {
+		d.events.Raise(ev)
 		if err := d.file.WriteAt(ctx, p.Data, p.Off, 0); err != nil {
 			return err
 		}

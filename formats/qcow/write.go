@@ -77,6 +77,7 @@ func (d *image) claim(ctx context.Context, off, n int64) (entry uint64, length i
 
 // overwrite writes p into place.
 func (d *image) overwrite(ctx context.Context, p []byte, off, host int64) error {
+	d.events.Raise(formats.EventWrite)
 	if d.cipher == nil {
 		return d.file.WriteAt(ctx, p, host, 0)
 	}
@@ -210,6 +211,7 @@ func (d *image) writeCompressed(ctx context.Context, p []byte, off int64) error 
 	d.mu.Unlock()
 	ctx = context.WithoutCancel(formats.WithTurn(ctx, nil))
 	return d.place(ctx, off, d.clusterSize, turn, false, int64(n), func(at int64) error {
+		d.events.Raise(formats.EventWriteCompressed)
 		return d.file.WriteAt(ctx, e.out[:n], at, 0)
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"syscall"
 
+	"platter/formats"
 	"platter/formats/qerr"
 )
 
@@ -50,6 +51,7 @@ func (i *image) settleDiscards(ctx context.Context) {
 
 // allocClusters takes a run of clusters for n bytes. mu is held.
 func (i *image) allocClusters(ctx context.Context, n int64) (hostOff, error) {
+	i.events.Raise(formats.EventClusterAlloc)
 	for {
 		off, err := i.findFree(ctx, uint64(i.clustersFor(n)))
 		if err != nil {
@@ -97,6 +99,7 @@ func (i *image) allocClustersAt(ctx context.Context, off hostOff, count int64) (
 // allocBytes takes n bytes, at most a cluster, for compressed data; they go on behind the last ones if they can. mu is
 // held.
 func (i *image) allocBytes(ctx context.Context, n int64) (hostOff, error) {
+	i.events.Raise(formats.EventClusterAllocBytes)
 	off := i.nextFreeByte
 	if off != 0 {
 		ref, err := i.refcount(ctx, uint64(off)>>i.clusterBits)
@@ -144,6 +147,7 @@ func (i *image) allocBytes(ctx context.Context, n int64) (hostOff, error) {
 
 // freeNow gives back clusters that were just taken and that nothing refers to. mu is held.
 func (i *image) freeNow(ctx context.Context, off hostOff, n int64) {
+	i.events.Raise(formats.EventClusterFree)
 	i.used(off, n)
 	// An error leaks them; the one that led here is the one to report.
 	_ = i.addRefcounts(ctx, off, n, -1, causeNever)
@@ -160,6 +164,7 @@ func (i *image) used(off hostOff, n int64) {
 
 // addRefBlock makes the refcount block for a cluster and returns errAgain on success. mu is held.
 func (i *image) addRefBlock(ctx context.Context, cluster uint64) error {
+	i.events.Raise(formats.EventRefBlockAlloc)
 	off, err := i.findFree(ctx, 1)
 	if err != nil {
 		return err

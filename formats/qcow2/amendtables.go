@@ -85,7 +85,7 @@ func (i *image) expandZeroes(ctx context.Context) error {
 			if err != nil || !changed {
 				return err
 			}
-			list = append(list, patch{off, append([]byte(nil), table...)})
+			list = append(list, patch{off: off, data: append([]byte(nil), table...)})
 			if size += len(table); size < maxPatches {
 				return nil
 			}

@@ -4,9 +4,12 @@ import (
 	"cmp"
 	"context"
 	"encoding/binary"
+	"fmt"
 	"slices"
 
+	"platter/formats"
 	"platter/formats/internal/tablecache"
+	"platter/formats/qerr"
 )
 
 // writeUnit is the granularity in bytes at which changed parts of tables are written.
@@ -14,8 +17,9 @@ const writeUnit = 512
 
 // patch is a piece of the file that is to be written.
 type patch struct {
-	off  int64
-	data []byte
+	off   int64
+	data  []byte
+	event formats.Event // raised before it is written, if it is one
 }
 
 // picture is all changed metadata at one moment.
@@ -88,7 +92,7 @@ func (i *image) takePicture(all bool) (*picture, error) {
 	}
 	p.tables = i.l2.TakeDirty(writeUnit)
 	for _, t := range p.tables {
-		w := patch{t.Off, t.Data}
+		w := patch{t.Off, t.Data, formats.EventL2Update}
 		if p.fresh[i.tableStart(hostOff(t.Table.Off()))] {
 			p.earlyL2 = append(p.earlyL2, w)
 		} else {
@@ -104,25 +108,31 @@ func (i *image) tableStart(slice hostOff) hostOff { return hostOff(i.clusterStar
 
 func (i *image) pictureTables(p *picture) {
 	if p.refTableMoved {
-		p.early = append(p.early, patch{int64(i.hdr.refTableOffset), encodeWords(i.refTable)})
+		p.early = append(p.early, patch{int64(i.hdr.refTableOffset), encodeWords(i.refTable), formats.EventRefBlockAllocWriteTable})
 		fields := binary.BigEndian.AppendUint64(nil, i.hdr.refTableOffset)
-		p.middle = append(p.middle, patch{atRefTable, binary.BigEndian.AppendUint32(fields, i.hdr.refTableCluster)})
+		fields = binary.BigEndian.AppendUint32(fields, i.hdr.refTableCluster)
+		p.middle = append(p.middle, patch{atRefTable, fields, formats.EventRefBlockAllocSwitchTable})
 	} else {
-		p.middle = entryPatches(p.middle, p.refTable, i.refTable, int64(i.hdr.refTableOffset))
+		p.middle = entryPatches(p.middle, p.refTable, i.refTable, int64(i.hdr.refTableOffset), formats.EventRefBlockAllocHookup)
 	}
 	if p.l1Moved {
-		p.early = append(p.early, patch{int64(i.hdr.l1Offset), encodeWords(i.l1)})
+		p.early = append(p.early, patch{int64(i.hdr.l1Offset), encodeWords(i.l1), formats.EventL1GrowWriteTable})
 		fields := binary.BigEndian.AppendUint64(nil, i.hdr.size)
 		fields = binary.BigEndian.AppendUint32(fields, i.hdr.cryptMethod)
 		fields = binary.BigEndian.AppendUint32(fields, i.hdr.l1Size)
-		p.late = append(p.late, patch{atSize, binary.BigEndian.AppendUint64(fields, i.hdr.l1Offset)})
+		fields = binary.BigEndian.AppendUint64(fields, i.hdr.l1Offset)
+		p.late = append(p.late, patch{atSize, fields, formats.EventL1GrowActivateTable})
 	} else {
-		p.late = entryPatches(p.late, p.l1, i.l1, int64(i.hdr.l1Offset))
+		ev := formats.EventNone // snapshots change the table as well, but quietly
+		if len(p.fresh) > 0 {
+			ev = formats.EventL1Update
+		}
+		p.late = entryPatches(p.late, p.l1, i.l1, int64(i.hdr.l1Offset), ev)
 	}
 }
 
 // entryPatches encodes changed entries of a table, whole sectors of them, because neighbours often change together.
-func entryPatches(list []patch, changed map[int]struct{}, table []uint64, at int64) []patch {
+func entryPatches(list []patch, changed map[int]struct{}, table []uint64, at int64, ev formats.Event) []patch {
 	done := map[int]bool{}
 	for idx := range changed {
 		first := idx &^ (writeUnit/8 - 1)
@@ -131,7 +141,7 @@ func entryPatches(list []patch, changed map[int]struct{}, table []uint64, at int
 		}
 		done[first] = true
 		raw := encodeWords(table[first:min(first+writeUnit/8, len(table))])
-		list = append(list, patch{at + int64(first)*8, raw})
+		list = append(list, patch{at + int64(first)*8, raw, ev})
 	}
 	return list
 }
@@ -149,7 +159,7 @@ func (i *image) pictureHeader(p *picture) error {
 func (i *image) writePicture(ctx context.Context, p *picture) error {
 	early := append(append([]patch(nil), p.early...), p.earlyL2...)
 	for _, r := range p.refs {
-		early = append(early, patch{r.Off, r.Data})
+		early = append(early, patch{r.Off, r.Data, formats.EventRefBlockUpdatePart})
 	}
 	late := append(p.lateL2, p.late...)
 	if err := i.writePatches(ctx, early); err != nil {
@@ -184,7 +194,10 @@ func (i *image) writePatches(ctx context.Context, list []patch) error {
 	slices.SortFunc(list, func(a, b patch) int { return cmp.Compare(a.off, b.off) })
 	for k := 0; k < len(list); {
 		off, data := list[k].off, list[k].data
-		for k++; k < len(list) && list[k].off == off+int64(len(data)) && len(data) < maxJoined; k++ {
+		if list[k].event != formats.EventNone {
+			i.events.Raise(list[k].event)
+		}
+		for k++; k < len(list) && list[k].off == off+int64(len(data)) && len(data) < maxJoined && !i.events.Heard(); k++ {
 			data = append(data[:len(data):len(data)], list[k].data...)
 		}
 		if err := i.file.WriteAt(ctx, data, off, 0); err != nil {
@@ -227,6 +240,21 @@ func (i *image) putBack(p *picture) {
 	i.l1Moved = i.l1Moved || p.l1Moved
 	i.refTableMoved = i.refTableMoved || p.refTableMoved
 	i.headerDirty = i.headerDirty || p.header
+}
+
+// commitTables brings new tables to the file at once, where somebody listens to events: an error that is made to happen then
+// meets the request that needs the table, as in QEMU.
+func (i *image) commitTables(ctx context.Context) error {
+	if !i.events.Heard() || i.creating {
+		return nil
+	}
+	i.mu.Lock()
+	wanted := len(i.fresh) > 0 || len(i.refTableDirty) > 0 || i.refTableMoved
+	i.mu.Unlock()
+	if !wanted {
+		return nil
+	}
+	return i.commit(ctx)
 }
 
 // crowded reports whether so much metadata is changed that it should go to the file before more is.
@@ -274,6 +302,23 @@ func (i *image) Flush(ctx context.Context) error {
 	return i.commit(ctx)
 }
 
+// lost words that changed metadata could not be written when the image was closed.
+func (i *image) lost(err error) error {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	refs := qerr.Errno(qerr.Of(err), "Failed to flush the refcount block cache")
+	switch {
+	case i.l2.Dirty() > 0 && i.refBlocks.Dirty() > 0:
+		err = qerr.Errno(qerr.Of(err), "Failed to flush the L2 table cache")
+		return qerr.WithHint(err, fmt.Sprintf("%s: %s\n", i.env.Program, qerr.Text(refs)))
+	case i.l2.Dirty() > 0:
+		return qerr.Errno(qerr.Of(err), "Failed to flush the L2 table cache")
+	case i.refBlocks.Dirty() > 0:
+		return refs
+	}
+	return err
+}
+
 // Close writes what is left, twice: the second time it is the refcounts of clusters that the first one has freed.
 func (i *image) Close() error {
 	i.stopCleaning()
@@ -287,7 +332,7 @@ func (i *image) Close() error {
 	for range 2 {
 		if e := i.commitLocked(ctx, true); e != nil {
 			if err == nil {
-				err = e
+				err = i.lost(e)
 			}
 			return err
 		}

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"syscall"
 
+	"platter/formats"
 	"platter/formats/codec"
 )
 
@@ -138,6 +139,7 @@ func (i *image) readOneCompressed(ctx context.Context, p []byte, inside int64, e
 	defer decoders.Put(d)
 	off, n := i.compressedAt(entry)
 	raw := sized(&d.raw, n)
+	i.events.Raise(formats.EventReadCompressed)
 	if err := i.file.ReadAt(ctx, raw, int64(off)); err != nil {
 		return err
 	}
@@ -178,6 +180,7 @@ func (i *image) readBatch(ctx context.Context, p []byte, b *batch) error {
 	d := decoders.Get().(*decoder)
 	defer decoders.Put(d)
 	raw := sized(&d.raw, int64(b.to-b.from))
+	i.events.Raise(formats.EventReadCompressed)
 	if err := i.file.ReadAt(ctx, raw, int64(b.from)); err != nil {
 		return err
 	}

@@ -103,7 +103,14 @@ func (i *image) storeCompressed(ctx context.Context, data []byte, g guestOff, tu
 		return err
 	}
 	turn.Pass()
-	err = i.unlocked(g, func() error { return i.file.WriteAt(ctx, data, int64(off), 0) })
+	i.events.Raise(formats.EventL2UpdateCompressed)
+	err = i.unlocked(g, func() error {
+		if err := i.commitTables(ctx); err != nil {
+			return err
+		}
+		i.events.Raise(formats.EventWriteCompressed)
+		return i.file.WriteAt(ctx, data, int64(off), 0)
+	})
 	if err == nil {
 		var table hostOff
 		if table, err = i.ownTable(ctx, g); err == nil {

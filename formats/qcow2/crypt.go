@@ -21,6 +21,7 @@ func (i *image) ivOffset(g guestOff, h hostOff) uint64 {
 
 // readData reads stored data and decrypts it.
 func (i *image) readData(ctx context.Context, p []byte, g guestOff, h hostOff) error {
+	i.events.Raise(formats.EventRead)
 	if err := i.data.ReadAt(ctx, p, int64(h)); err != nil || i.cipher == nil {
 		return err
 	}

@@ -25,6 +25,7 @@ func (i *image) fill(ctx context.Context, a *allocation, p []byte) error {
 	if zeroes && i.cipher == nil {
 		// The whole range in one request: that the storage of a cluster is allocated with it shows in the file's size
 		// and map, so it is done even where the file reads as zeroes already.
+		i.events.Raise(formats.EventClusterAllocSpace)
 		err := i.data.WriteZeroes(ctx, int64(at)-head, head+a.reqN+tail, formats.NoFallback)
 		if err == nil || a.virgin && errors.Is(err, syscall.ENOTSUP) {
 			return i.writeData(ctx, p, a.req, at)
@@ -69,6 +70,7 @@ func (i *image) writeMerged(ctx context.Context, a *allocation, p []byte, head, 
 	if err := i.readEdge(ctx, buf[head+a.reqN:], a.req+guestOff(a.reqN), a.tailZero); err != nil {
 		return err
 	}
+	i.events.Raise(formats.EventWrite)
 	return i.writeOwn(ctx, buf, a.from, a.host+hostOff(a.from-a.start))
 }
 
@@ -77,6 +79,7 @@ func (i *image) readEdge(ctx context.Context, p []byte, g guestOff, zero bool) e
 		clear(p)
 		return nil
 	}
+	i.events.Raise(formats.EventCOWRead)
 	return i.readGuest(ctx, p, g, false)
 }
 
@@ -87,11 +90,13 @@ func (i *image) copyEdge(ctx context.Context, a *allocation, g guestOff, n int64
 	if err := i.readEdge(ctx, buf, g, false); err != nil {
 		return err
 	}
+	i.events.Raise(formats.EventCOWWrite)
 	return i.writeOwn(ctx, buf, g, a.host+hostOff(g-a.start))
 }
 
 // writeData writes data of the caller's, which stays as it is.
 func (i *image) writeData(ctx context.Context, p []byte, g guestOff, h hostOff) error {
+	i.events.Raise(formats.EventWrite)
 	if i.cipher == nil {
 		return i.data.WriteAt(ctx, p, int64(h), 0)
 	}

@@ -288,11 +288,11 @@ func (i *image) writeHeader(ctx context.Context, raw []byte) error {
 	if err := i.file.ReadAt(ctx, old, 0); err != nil {
 		return err
 	}
-	steps := [][]patch{{{0, raw}}}
+	steps := [][]patch{{{data: raw}}}
 	if between := i.headerBetween(old, raw); between != nil {
 		end := len(raw) - betweenName
-		steps = [][]patch{{{int64(end), append([]byte(i.hdr.backingName), 0)}}, {{0, between}}, {{sectorLen, raw[sectorLen:end]}},
-			{{0, raw[:sectorLen]}}, {{int64(end), raw[end:]}}}
+		steps = [][]patch{{{off: int64(end), data: append([]byte(i.hdr.backingName), 0)}}, {{data: between}},
+			{{off: sectorLen, data: raw[sectorLen:end]}}, {{data: raw[:sectorLen]}}, {{off: int64(end), data: raw[end:]}}}
 	}
 	for _, step := range steps {
 		if err := i.writePatches(ctx, step); err != nil {

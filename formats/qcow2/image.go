@@ -24,6 +24,7 @@ type image struct {
 	backing formats.File
 	flags   formats.OpenFlags
 	env     *formats.Env
+	events  formats.Events
 	opts    options
 
 	hdr           *header

@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"syscall"
 
+	"platter/formats"
 	"platter/formats/internal/tablecache"
 	"platter/formats/qerr"
 )
@@ -53,6 +54,7 @@ func (i *image) sliceAt(ctx context.Context, table hostOff, idx int, locked bool
 		}
 	}
 	raw := make([]byte, i.l2.TableSize())
+	i.events.Raise(formats.EventL2Load)
 	if err := i.file.ReadAt(ctx, raw, off); err != nil {
 		return nil, 0, err
 	}
@@ -201,6 +203,7 @@ func (i *image) ownTable(ctx context.Context, g guestOff) (hostOff, error) {
 		i.freeNow(ctx, off, size)
 		return 0, err
 	}
+	i.events.Raise(formats.EventL2AllocWrite)
 	atomic.StoreUint64(&i.l1[idx], uint64(off)|flagCopied)
 	i.l1Dirty[idx] = struct{}{}
 	i.fresh[off] = true
@@ -218,6 +221,7 @@ func (i *image) copyTable(ctx context.Context, to, from hostOff) error {
 		at := int64(k) * int64(8*i.entryWords)
 		var old *tablecache.Table
 		if from != 0 {
+			i.events.Raise(formats.EventL2AllocCOWRead)
 			var err error
 			if old, _, err = i.sliceAt(ctx, from, k, true); err != nil {
 				return err

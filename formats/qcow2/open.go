@@ -103,7 +103,7 @@ func open(ctx context.Context, a formats.OpenArgs) (formats.Image, error) {
 }
 
 func newImage(a formats.OpenArgs, h *header) *image {
-	i := &image{name: a.Name, file: a.File, data: a.File, flags: a.Flags, env: a.Env, hdr: h,
+	i := &image{name: a.Name, file: a.File, data: a.File, flags: a.Flags, env: a.Env, events: formats.EventsOf(a.File), hdr: h,
 		l1Dirty: map[int]struct{}{}, refTableDirty: map[int]struct{}{}, fresh: map[hostOff]bool{}}
 	i.linked = sync.NewCond(&i.mu)
 	i.setGeometry()
@@ -200,6 +200,7 @@ func (i *image) loadL1(ctx context.Context) error {
 
 func (i *image) loadRefTable(ctx context.Context) error {
 	h := i.hdr
+	i.events.Raise(formats.EventRefTableLoad)
 	var err error
 	i.refTable, err = readTable(ctx, i.file, int64(h.refTableOffset), int64(h.refTableCluster)<<(i.clusterBits-3))
 	return err

@@ -24,6 +24,12 @@ func (i *image) preallocate(ctx context.Context, from, to guestOff, pre formats.
 		if err != nil {
 			return qerr.Errno(qerr.Of(err), "Allocating clusters failed")
 		}
+		if err := i.commitTables(ctx); err != nil {
+			if w.alloc != nil {
+				err = i.settle(ctx, w.alloc, err)
+			}
+			return qerr.Errno(qerr.Of(err), "Allocating clusters failed")
+		}
 		if w.alloc != nil {
 			if hint != 0 && w.host != hint {
 				piece = g

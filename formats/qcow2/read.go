@@ -4,6 +4,7 @@ import (
 	"context"
 	"syscall"
 
+	"platter/formats"
 	"platter/formats/qerr"
 )
 
@@ -81,5 +82,6 @@ func (i *image) readBacking(ctx context.Context, p []byte, off int64) error {
 	if n == 0 {
 		return nil
 	}
+	i.events.Raise(formats.EventReadBacking)
 	return i.backing.ReadAt(ctx, p[:n], off)
 }

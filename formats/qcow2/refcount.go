@@ -5,6 +5,7 @@ import (
 	"errors"
 	"syscall"
 
+	"platter/formats"
 	"platter/formats/internal/tablecache"
 	"platter/formats/qerr"
 )
@@ -56,6 +57,7 @@ func (i *image) refBlockOf(ctx context.Context, cluster uint64) (*tablecache.Tab
 	if i.inCluster(off) != 0 {
 		return nil, i.signalCorruption(true, "Refblock offset %#x unaligned (reftable index: %#x)", off, idx)
 	}
+	i.events.Raise(formats.EventRefBlockLoad)
 	if t := i.refBlocks.Find(off); t != nil {
 		return t, nil
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"syscall"
 
+	"platter/formats"
 	"platter/formats/qerr"
 )
 
@@ -32,6 +33,7 @@ func refcountSize(clusters, clusterSize int64, order uint, generous bool) (block
 // it, all that is before, and extra clusters behind it. exact makes the table no larger than that. newBlock, if not 0, is
 // a block that the table is to name at newIndex. It returns the offset behind the area. mu is held.
 func (i *image) refcountArea(ctx context.Context, start, extra uint64, exact bool, newIndex uint64, newBlock hostOff) (hostOff, error) {
+	i.events.Raise(formats.EventRefTableGrow)
 	total, _ := refcountSize(int64(start+extra), i.clusterSize, i.refOrder, !exact)
 	entries := total
 	if !exact {

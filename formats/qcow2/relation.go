@@ -99,14 +99,16 @@ func (i *image) startAnew(ctx context.Context) error {
 	end := 3*cs + i.roundUp(n)
 	table := make([]uint64, cs/8)
 	table[0] = uint64(2 * cs)
-	wipe := []patch{{int64(i.hdr.l1Offset), make([]byte, n)}}
+	wipe := []patch{{int64(i.hdr.l1Offset), make([]byte, n), formats.EventL1Update}}
 	// In place, blocks but the first are forgotten before the first one forgets them.
-	tables := []patch{{cs, encodeWords(table)}}
+	tables := []patch{{cs, encodeWords(table), formats.EventEmptyImagePrepare}}
 	pointers := binary.BigEndian.AppendUint64(nil, uint64(3*cs))
 	pointers = binary.BigEndian.AppendUint64(pointers, uint64(cs))
 	pointers = binary.BigEndian.AppendUint32(pointers, 1)
-	for _, step := range [][]patch{wipe, tables, {{2 * cs, i.firstBlock(end >> i.clusterBits)}, {3 * cs, make([]byte, i.roundUp(n))}},
-		{{atL1Offset, pointers}}} {
+	inner := []patch{{2 * cs, i.firstBlock(end >> i.clusterBits), formats.EventEmptyImagePrepare},
+		{3 * cs, make([]byte, i.roundUp(n)), formats.EventEmptyImagePrepare}}
+	header := []patch{{atL1Offset, pointers, formats.EventEmptyImagePrepare}}
+	for _, step := range [][]patch{wipe, tables, inner, header} {
 		err := i.writePatches(ctx, step)
 		if err == nil {
 			err = i.file.Flush(ctx)

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"syscall"
 
+	"platter/formats"
 	"platter/formats/internal/tablecache"
 	"platter/formats/qerr"
 )
@@ -70,6 +71,9 @@ func (i *image) eachTable(ctx context.Context, l1 []uint64, f func(idx int, off 
 		}
 		if i.inCluster(off) != 0 {
 			return i.signalCorruption(true, "L2 table offset %#x unaligned (L1 index: %#x)", off, idx)
+		}
+		if i.l2.Find(off) == nil {
+			i.events.Raise(formats.EventL2Load)
 		}
 		if err := i.file.ReadAt(ctx, table, off); err != nil {
 			return err
@@ -225,7 +229,7 @@ func (i *image) markCopied(ctx context.Context, l1 []uint64, shared bool) error 
 			return err
 		}
 		lo, hi = lo/writeUnit*writeUnit, min((hi+writeUnit-1)/writeUnit*writeUnit, len(table))
-		list = append(list, patch{off + int64(lo), append([]byte(nil), table[lo:hi]...)})
+		list = append(list, patch{off: off + int64(lo), data: append([]byte(nil), table[lo:hi]...)})
 		if size += hi - lo; size < maxPatches {
 			return nil
 		}

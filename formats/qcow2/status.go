@@ -54,11 +54,11 @@ func (i *image) preallocated(ctx context.Context) bool {
 	}
 	sized, ok := i.file.(formats.HostSized)
 	if !ok {
-		return true
+		return false
 	}
 	onHost, err := sized.AllocatedSize(ctx)
 	if err != nil {
-		return true
+		return false // a place that does not tell its size does not tell its holes either
 	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -68,7 +68,7 @@ func (i *image) preallocated(ctx context.Context) bool {
 	for c, end := uint64(0), uint64(i.clustersFor(i.file.Size())); c < end; c++ {
 		ref, err := i.refcount(ctx, c)
 		if err != nil {
-			return true
+			return false
 		}
 		if ref != 0 {
 			if used++; used > limit {

@@ -147,6 +147,7 @@ func (i *image) growL1(ctx context.Context, n int64) error {
 	if n > maxL1Size/8 {
 		return syscall.EFBIG
 	}
+	i.events.Raise(formats.EventL1GrowAllocTable)
 	off, err := i.allocClusters(ctx, n*8)
 	if err != nil {
 		return err
@@ -208,6 +209,7 @@ func (i *image) dropBeyond(ctx context.Context, from, to int64) error {
 			return err
 		}
 	}
+	i.events.Raise(formats.EventL1ShrinkFreeL2Clusters)
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	for k := keep; k < int64(len(i.l1)); k++ {

@@ -57,6 +57,12 @@ func (i *image) write(ctx context.Context, p []byte, g guestOff) error {
 		if err != nil {
 			return err
 		}
+		if err := i.commitTables(ctx); err != nil {
+			if w.alloc != nil {
+				err = i.settle(ctx, w.alloc, err)
+			}
+			return err
+		}
 		if w.n == int64(len(p)) { // all is allocated
 			turn.Pass()
 		}

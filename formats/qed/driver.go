@@ -41,7 +41,7 @@ func open(ctx context.Context, a formats.OpenArgs) (formats.Image, error) {
 	if err := h.validate(a.File.Size()); err != nil {
 		return nil, err
 	}
-	d := &image{file: a.File, head: h, writable: a.Flags.Has(formats.ReadWrite), pending: map[int64]bool{}}
+	d := &image{file: a.File, events: formats.EventsOf(a.File), head: h, writable: a.Flags.Has(formats.ReadWrite), pending: map[int64]bool{}}
 	d.settled.L = &d.mu
 	d.size.Store(int64(h.ImageSize))
 	d.end = a.File.Size() / d.cluster() * d.cluster()

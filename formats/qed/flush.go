@@ -45,6 +45,11 @@ func (d *image) store(ctx context.Context, pages []taken) error {
 				continue
 			}
 			written = true
+			if l1 {
+				d.events.Raise(formats.EventL1Update)
+			} else {
+				d.events.Raise(formats.EventL2Update)
+			}
 			if err := d.file.WriteAt(ctx, p.raw, p.at, 0); err != nil {
 				return err
 			}

@@ -14,6 +14,7 @@ import (
 // image is an open QED.
 type image struct {
 	file        formats.File
+	events      formats.Events
 	backing     formats.File
 	backingName string
 	writable    bool
@@ -132,6 +133,7 @@ func (d *image) ReadAt(ctx context.Context, p []byte, off int64) error {
 		}
 		switch {
 		case r.kind > zeroCluster:
+			d.events.Raise(formats.EventRead)
 			err = d.file.ReadAt(ctx, p[:r.n], r.host)
 		case r.kind == unallocated:
 			err = d.readBacking(ctx, p[:r.n], off)
@@ -156,6 +158,7 @@ func (d *image) readBacking(ctx context.Context, p []byte, off int64) error {
 	if known == 0 {
 		return nil
 	}
+	d.events.Raise(formats.EventReadBacking)
 	return d.backing.ReadAt(ctx, p[:known], off)
 }
 

@@ -23,17 +23,21 @@ type page struct {
 // tables caches pages of the L1 and L2 tables by their offset in the file. The caller locks.
 type tables struct {
 	file  formats.File
+	event formats.Events
 	pages map[int64]*page
 	dirty int
 }
 
-func newTables(f formats.File) *tables { return &tables{file: f, pages: map[int64]*page{}} }
+func newTables(f formats.File) *tables {
+	return &tables{file: f, event: formats.EventsOf(f), pages: map[int64]*page{}}
+}
 
 func (t *tables) page(ctx context.Context, at int64) (*page, error) {
 	if p := t.pages[at]; p != nil {
 		return p, nil
 	}
 	p := new(page)
+	t.event.Raise(formats.EventL2Load)
 	if err := t.file.ReadAt(ctx, p.raw[:], at); err != nil {
 		return nil, err
 	}

@@ -18,6 +18,7 @@ func (d *image) WriteAt(ctx context.Context, p []byte, off int64, f formats.Writ
 			return err
 		}
 		if r.kind > zeroCluster {
+			d.events.Raise(formats.EventWrite)
 			err = d.file.WriteAt(ctx, p[:r.n], r.host, 0)
 		} else {
 			err = d.allocate(ctx, p[:r.n], off, r, r.n == int64(len(p)))
@@ -157,6 +158,7 @@ func (d *image) fill(ctx context.Context, p []byte, off, host int64, kind uint64
 	if err := d.copyUp(ctx, off-head, head, host, kind); err != nil {
 		return err
 	}
+	d.events.Raise(formats.EventWrite)
 	if err := d.file.WriteAt(ctx, p, host+head, 0); err != nil {
 		return err
 	}
@@ -175,6 +177,7 @@ func (d *image) copyUp(ctx context.Context, off, n, host int64, kind uint64) err
 			return err
 		}
 	}
+	d.events.Raise(formats.EventCOWWrite)
 	return d.file.WriteAt(ctx, buf, host, 0)
 }
 

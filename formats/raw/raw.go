@@ -28,6 +28,7 @@ func Driver() *formats.Driver {
 
 type image struct {
 	file   formats.File
+	events formats.Events
 	off    int64
 	size   int64 // of the window; -1: up to the end of the file
 	window bool
@@ -37,7 +38,7 @@ func open(_ context.Context, a formats.OpenArgs) (formats.Image, error) {
 	if a.File == nil {
 		return nil, qerr.New(syscall.EINVAL, "A block device must be specified for \"file\"")
 	}
-	r := &image{file: a.File, size: -1}
+	r := &image{file: a.File, events: formats.EventsOf(a.File), size: -1}
 	if err := r.place(a.Options); err != nil {
 		return nil, err
 	}
@@ -84,10 +85,12 @@ func (r *image) Limits() formats.Limits {
 }
 
 func (r *image) ReadAt(ctx context.Context, p []byte, off int64) error {
+	r.events.Raise(formats.EventRead)
 	return r.file.ReadAt(ctx, p, off+r.off)
 }
 
 func (r *image) WriteAt(ctx context.Context, p []byte, off int64, f formats.WriteFlags) error {
+	r.events.Raise(formats.EventWrite)
 	return r.file.WriteAt(ctx, p, off+r.off, f)
 }
 

@@ -144,6 +144,7 @@ func (e *extent) decompress(ctx context.Context, dst []byte, g grain, hint int64
 	defer decoders.Put(c)
 	at := g.sector * sector
 	raw := sized(&c.raw, 2*e.grain)
+	e.events.Raise(formats.EventReadCompressed)
 	if err := e.file.ReadAt(ctx, raw[:hint], at); err != nil {
 		return err
 	}

@@ -90,6 +90,7 @@ func (d *image) storeGrain(ctx context.Context, e *extent, p []byte, off int64) 
 	turn.Pass()
 	ctx = formats.WithTurn(context.WithoutCancel(ctx), nil)
 	if err = d.renewID(ctx); err == nil {
+		e.events.Raise(formats.EventWriteCompressed)
 		err = e.file.WriteAt(ctx, out[:sectors*sector], at*sector, 0)
 	}
 	d.mu.Lock()

@@ -137,7 +137,7 @@ func (d *image) openExtent(ctx context.Context, f formats.File, line extentLine)
 	var err error
 	switch {
 	case line.flat():
-		err = d.add(&extent{file: f, sectors: line.sectors, flat: true, offset: line.offset * sector})
+		err = d.add(&extent{file: f, events: formats.EventsOf(f), sectors: line.sectors, flat: true, offset: line.offset * sector})
 	case line.kind == "SESPARSE":
 		err = d.openSE(ctx, f)
 	default:

@@ -12,6 +12,7 @@ import (
 // extent is one of the parts that follow one another in a disk.
 type extent struct {
 	file    formats.File
+	events  formats.Events
 	index   int
 	kind    string // the descriptor's word, "" for the only sparse file
 	start   int64  // in the disk, in bytes

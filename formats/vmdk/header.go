@@ -143,7 +143,7 @@ func (d *image) openSparse(ctx context.Context, f formats.File) error {
 		return err
 	}
 	e := &extent{
-		file: f, sectors: int64(h.capacity), grain: int64(h.grain) * sector, tableLen: int64(h.tableEntries), width: 4,
+		file: f, events: formats.EventsOf(f), sectors: int64(h.capacity), grain: int64(h.grain) * sector, tableLen: int64(h.tableEntries), width: 4,
 		compressed: h.compression == deflated, markers: h.flags&flagMarkers != 0, footer: footer,
 		zeroed: h.flags&flagZeroedGrains != 0,
 	}
@@ -175,7 +175,7 @@ func (d *image) openCOWD(ctx context.Context, f formats.File) error {
 		return qerr.Errno(qerr.Of(err), "Could not read header from file '%s'", nameOf(f))
 	}
 	le := binary.LittleEndian
-	e := &extent{file: f, sectors: int64(le.Uint32(p[12:])), grain: int64(le.Uint32(p[16:])) * sector,
+	e := &extent{file: f, events: formats.EventsOf(f), sectors: int64(le.Uint32(p[12:])), grain: int64(le.Uint32(p[16:])) * sector,
 		directoryLen: int64(le.Uint32(p[24:])), tableLen: 4096, width: 4}
 	switch {
 	case e.grain == 0 || e.grain > maxGrain*sector:

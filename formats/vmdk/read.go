@@ -40,6 +40,7 @@ func (d *image) readSparse(ctx context.Context, e *extent, p []byte, off int64) 
 			return err
 		}
 		if g.kind == stored {
+			e.events.Raise(formats.EventRead)
 			err = e.file.ReadAt(ctx, p[:n], g.sector*sector+off%e.grain)
 		} else {
 			err = d.readAbsent(ctx, p[:n], e.start+off, g.kind)

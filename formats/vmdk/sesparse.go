@@ -38,7 +38,7 @@ func (d *image) openSE(ctx context.Context, f formats.File) error {
 	if capacity > maxSectors || size > maxDirectory*8/sector || tables > maxSectors || grains > maxSectors {
 		return qerr.New(syscall.EFBIG, "L1 size too big")
 	}
-	e := &extent{file: f, sectors: int64(capacity), grain: seGrain * sector, directoryLen: int64(size) * sector / 8,
+	e := &extent{file: f, events: formats.EventsOf(f), sectors: int64(capacity), grain: seGrain * sector, directoryLen: int64(size) * sector / 8,
 		tableLen: seTable * sector / 8, width: 8, seTables: int64(tables), seGrains: int64(grains)}
 	var err error
 	if e.directory, err = e.directoryAt(directory, "l1"); err != nil {

@@ -4,6 +4,7 @@ import (
 	"container/list"
 	"context"
 
+	"platter/formats"
 	"platter/formats/qerr"
 )
 
@@ -62,6 +63,7 @@ func (c *tables) load(ctx context.Context, e *extent, off, entries int64) (*tabl
 		return t, nil
 	}
 	t := &table{key: k, raw: make([]byte, k.n)}
+	e.events.Raise(formats.EventL2Load)
 	if err := e.file.ReadAt(ctx, t.raw, off); err != nil {
 		return nil, qerr.Prepend(err, "Could not read a grain table of '%s': ", nameOf(e.file))
 	}

@@ -65,6 +65,7 @@ func (d *image) writeExtent(ctx context.Context, e *extent, p []byte, off int64,
 			turn.Pass()
 		}
 		if c.grains == 0 {
+			e.events.Raise(formats.EventWrite)
 			err = e.file.WriteAt(ctx, p[:c.n], c.sector*sector+off%e.grain, 0)
 		} else {
 			err = d.fill(ctx, e, c, p[:c.n], off)
@@ -152,6 +153,7 @@ func (d *image) writeGrains(ctx context.Context, e *extent, c claim, p []byte, o
 	tail := size - head - int64(len(p))
 	host := c.sector * sector
 	if head+tail == 0 {
+		e.events.Raise(formats.EventWrite)
 		return e.file.WriteAt(ctx, p, host, 0)
 	}
 	if size <= maxCompose {
@@ -164,10 +166,12 @@ func (d *image) writeGrains(ctx context.Context, e *extent, c claim, p []byte, o
 		if err != nil {
 			return err
 		}
+		e.events.Raise(formats.EventCOWWrite)
 		return e.file.WriteAt(ctx, buf, host, 0)
 	}
 	err := d.copyBehind(ctx, e, start, head, host, c.kind)
 	if err == nil {
+		e.events.Raise(formats.EventWrite)
 		err = e.file.WriteAt(ctx, p, host+head, 0)
 	}
 	if err == nil {
@@ -183,6 +187,7 @@ func (d *image) copyBehind(ctx context.Context, e *extent, off, n, host int64, k
 		p := buf[:min(n, maxCompose)]
 		err := d.readBehind(ctx, e, p, off, k)
 		if err == nil {
+			e.events.Raise(formats.EventCOWWrite)
 			err = e.file.WriteAt(ctx, p, host, 0)
 		}
 		if err != nil {

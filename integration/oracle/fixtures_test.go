@@ -20,7 +20,7 @@ import (
 // A fixture is a folder KIND/FORMAT that stock tools fill once in a test run; every case starts from a copy. In the
 // steps $F is the format, $O its create options, $B the format of its backing files. The first word is a stock tool, or one of
 //
-//	text FILE WORD…            a file with that text
+//	text FILE WORD…            a file with that text, \n beginning a line
 //	size FILE BYTES            truncate or extend
 //	poke FILE OFFSET HEX       overwrite bytes
 //	copy FROM TO; mkdir NAME
@@ -37,6 +37,7 @@ var fixtureSteps = map[string]string{
 		qemu-io -f raw -c 'write -P 0x11 0 64k' -c 'write -P 0x22 1M 200k' -c 'write -P 0x33 3M 4k' plain.raw
 		copy disk.$F copy.$F
 		text junk.txt no image at all
+		text rules [inject-error]\nevent = "l1_update"\n\n[set-state]\nevent = "l2_load"\nnew_state = "2"
 		text empty.$F
 		mkdir folder`,
 	// The same, cut short and with a few bytes turned in the header.
@@ -215,7 +216,7 @@ func runStep(dir string, w []string) error {
 	path := filepath.Join(dir, w[1])
 	switch w[0] {
 	case "text":
-		return os.WriteFile(path, []byte(strings.Join(w[2:], " ")), 0o644)
+		return os.WriteFile(path, []byte(strings.ReplaceAll(strings.Join(w[2:], " "), `\n`, "\n")), 0o644)
 	case "mkdir":
 		return os.Mkdir(path, 0o755)
 	case "copy":

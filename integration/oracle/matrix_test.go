@@ -65,7 +65,7 @@ func (g group) chosen() []testCase {
 	case formatNamed(g.format).opaque && os.Getenv("PLATTER_TEST_FULL") == "":
 		every = 16 // measuring how fast a key is derived takes stock seconds on a busy machine
 	case os.Getenv("PLATTER_TEST_FULL") != "" || strings.Count(flag.Lookup("test.run").Value.String(), "/") > 1,
-		g.format == "raw", g.format == "qcow2":
+		g.format == "raw", g.format == "qcow2", g.format == "filter":
 		every = 1
 	case g.format == "usage":
 		every = 2
@@ -89,6 +89,7 @@ func groups() []group {
 	var all []group
 	for _, verb := range verbs {
 		all = append(all, group{verb: verb.name, format: "usage", cases: usageCases(verb)})
+		all = append(all, group{verb: verb.name, format: "filter", cases: filterCases(verb.name)})
 		for _, f := range formats {
 			g := group{verb: verb.name, format: f.name}
 			verb.cases(&g, f)
