@@ -142,11 +142,27 @@ func (f *file) ReadAt(_ context.Context, p []byte, off int64) error {
 	return nil
 }
 
+// maxFile is the largest file, as file systems have one.
+const maxFile = 4 << 30
+
+func fits(off, n int64) error {
+	if n > maxFile-off {
+		return syscall.EFBIG
+	}
+	return nil
+}
+
 func (f *file) WriteAt(_ context.Context, p []byte, off int64, _ formats.WriteFlags) error {
+	if err := fits(off, int64(len(p))); err != nil {
+		return err
+	}
 	return f.change(OpWrite, event{kind: evWrite, base: f.base, off: off, data: bytes.Clone(p)})
 }
 
 func (f *file) WriteZeroes(_ context.Context, off, n int64, _ formats.WriteFlags) error {
+	if err := fits(off, n); err != nil {
+		return err
+	}
 	return f.change(OpWrite, event{kind: evWrite, base: f.base, off: off, data: make([]byte, n)})
 }
 
@@ -158,6 +174,9 @@ func (f *file) Discard(_ context.Context, off, n int64) error {
 }
 
 func (f *file) Truncate(_ context.Context, size int64, _ formats.Prealloc) error {
+	if err := fits(0, size); err != nil {
+		return err
+	}
 	return f.change(OpWrite, event{kind: evTruncate, base: f.base, off: size})
 }
 

@@ -13,6 +13,9 @@ import (
 
 	"platter/chain"
 	"platter/formats"
+	"platter/formats/formatstest"
+	"platter/formats/parallels"
+	"platter/formats/raw"
 )
 
 const (
@@ -240,4 +243,11 @@ func TestBadDescriptors(t *testing.T) {
 			t.Errorf("%v, want %q", err, want)
 		}
 	}
+}
+
+func openIn(store *formatstest.Store, base string, flags formats.OpenFlags) (*chain.Node, error) {
+	var words strings.Builder
+	env := testEnv(&words)
+	env.Registry = formats.NewRegistry(store.Driver(), raw.Driver(), parallels.Driver())
+	return chain.Open(context.Background(), env, chain.Request{Filename: formatstest.Name(base), Format: "parallels", Flags: flags})
 }

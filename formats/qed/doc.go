@@ -23,8 +23,8 @@
 //
 // # Differences from QEMU
 //
-// Zeroes over allocated clusters are written in place, with a hole where the storage can make one: the format has no way
-// to give a cluster up, and QEMU leaks it. Images with a table size of 1 are refused as by QEMU, which creates them.
+// Zeroes over allocated clusters are written in place, as by QEMU, but with a hole where the storage can make one: the
+// format has no way to give a cluster up. Images with a table size of 1 are refused as by QEMU, which creates them.
 //
 // # Not supported
 //

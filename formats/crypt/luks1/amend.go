@@ -3,7 +3,6 @@ package luks1
 import (
 	"context"
 	"fmt"
-	"math"
 	"syscall"
 
 	"platter/formats/crypt"
@@ -100,10 +99,12 @@ func (v *Volume) chooseSlot(o AmendOptions) (int, error) {
 		}
 		return i, nil
 	}
-	switch k := *o.Keyslot; {
-	case k >= math.MinInt32 && k < 0: // QEMU prints it without sign here
-		return 0, invalid("Invalid keyslot %d specified, must be between 0 and %d", uint32(k), Slots-1)
-	case k < 0 || k >= Slots:
+	if k := *o.Keyslot; k < 0 || k >= Slots {
+		// QEMU keeps 32 bits of the number here, and prints them without sign. A number whose low bits are those of a
+		// slot it takes for that slot.
+		if low := uint32(k); low >= Slots {
+			k = int64(low)
+		}
 		return 0, invalid("Invalid keyslot %d specified, must be between 0 and %d", k, Slots-1)
 	}
 	i = int(*o.Keyslot)
