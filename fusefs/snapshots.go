@@ -277,7 +277,8 @@ func newSnapshot(d *snapshots, sn formats.Snapshot) *snapshot {
 		s.is.DiskSize = d.img.node.Size()
 	}
 	s.view = &snapshotView{img: d.img, id: sn.ID, name: sn.Name, n: s.is.DiskSize}
-	tags := map[string]string{"user.platter.snapshot-id": sn.ID, "user.platter.format": d.img.node.Driver().Name}
+	tags := tagsOf(d.img.node, 0)
+	tags["user.platter.snapshot-id"] = sn.ID
 	s.disk = &dataFile{img: d.img, content: s.view, tags: tags}
 	s.data = append(s.data, s.disk)
 	s.add("disk.raw", s.disk)

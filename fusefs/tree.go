@@ -239,6 +239,37 @@ func (t *tree) editable(id uint64) (editable, error) {
 	return d, nil
 }
 
+// refused is the answer to calls that would change what the tree consists of.
+func (t *tree) refused() fuse.Status {
+	if t.readOnly {
+		return fuse.EROFS
+	}
+	return fuse.EPERM
+}
+
+// Create, Mknod, Symlink, Link and Unlink are refused: the files of the tree are what the image has.
+func (t *tree) Create(<-chan struct{}, *fuse.CreateIn, string, *fuse.CreateOut) fuse.Status {
+	return t.refused()
+}
+
+// Mknod is refused.
+func (t *tree) Mknod(<-chan struct{}, *fuse.MknodIn, string, *fuse.EntryOut) fuse.Status {
+	return t.refused()
+}
+
+// Symlink is refused.
+func (t *tree) Symlink(<-chan struct{}, *fuse.InHeader, string, string, *fuse.EntryOut) fuse.Status {
+	return t.refused()
+}
+
+// Link is refused.
+func (t *tree) Link(<-chan struct{}, *fuse.LinkIn, string, *fuse.EntryOut) fuse.Status {
+	return t.refused()
+}
+
+// Unlink is refused.
+func (t *tree) Unlink(<-chan struct{}, *fuse.InHeader, string) fuse.Status { return t.refused() }
+
 // interruptible makes a context that ends when the caller of the request is interrupted.
 func interruptible(cancel <-chan struct{}) (context.Context, func()) {
 	ctx, stop := context.WithCancel(context.Background())
