@@ -18,12 +18,17 @@ type corpusCase struct {
 	Options                   []string
 }
 
+// corpus is the directory of the images that other programs made.
+func corpus() string {
+	if dir := os.Getenv("PLATTER_CORPUS"); dir != "" {
+		return dir
+	}
+	return "../../../shared/corpus"
+}
+
 // Images that other programs made read to their known sums through the mount, too.
 func TestCorpusThroughTheMount(t *testing.T) {
-	dir := os.Getenv("PLATTER_CORPUS")
-	if dir == "" {
-		dir = "../../../shared/corpus"
-	}
+	dir := corpus()
 	b, err := os.ReadFile(filepath.Join(dir, "manifest.json"))
 	if err != nil {
 		t.Skipf("no corpus: %v", err)

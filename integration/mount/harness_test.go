@@ -192,6 +192,16 @@ func unmount(t *testing.T, mnt string) {
 	run(t, platter, "unmount", mnt)
 }
 
+// waitFor waits until something is so.
+func waitFor(t *testing.T, what string, so func() bool) {
+	t.Helper()
+	for end := time.Now().Add(30 * time.Second); !so(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("waited in vain for %s", what)
+		}
+	}
+}
+
 // pid is the daemon behind a mount.
 func pid(t *testing.T, mnt string) int {
 	t.Helper()
