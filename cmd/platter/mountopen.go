@@ -10,6 +10,7 @@ import (
 
 	"platter/chain"
 	"platter/formats"
+	"platter/formats/crypt"
 	"platter/formats/option"
 	"platter/formats/qerr"
 	"platter/tools"
@@ -42,7 +43,7 @@ func openForMount(ctx context.Context, env *chain.Env, s tools.Source, o *mountO
 // protected reports whether an image could not be opened for writing because nobody may write it, or not this user, or
 // because its format cannot be written.
 func protected(err error) bool {
-	return errors.Is(err, syscall.EACCES) || errors.Is(err, syscall.EROFS) || errors.Is(err, syscall.EPERM)
+	return !errors.Is(err, crypt.ErrPassphrase) && (errors.Is(err, syscall.EACCES) || errors.Is(err, syscall.EROFS) || errors.Is(err, syscall.EPERM))
 }
 
 // openProtected opens for reading what cannot be written, and says so, as mount(8) does with devices.

@@ -177,7 +177,7 @@ func TestSnapshotsUnderWritersAreOnePoint(t *testing.T) {
 	clean(t, image)
 }
 
-// An incremental backup with cp: ten generations of changes restore to the same disk.
+// An incremental backup with cp: ten generations of changes restore to the same disk, by the judgement of stock qemu-img.
 func TestIncrementalBackup(t *testing.T) {
 	need(t, "cp")
 	image := qcow2Image(t, "64M")
@@ -223,6 +223,10 @@ func TestIncrementalBackup(t *testing.T) {
 		if err := os.Remove(dir + "2"); err != nil {
 			t.Fatalf("%v; %s", err, errorLog(t, mnt))
 		}
+		unmount(t, mnt)
+		clean(t, image)
+		run(t, stock(t, "qemu-img"), "compare", "-f", "qcow2", "-F", "raw", image, backup)
+		run(t, platter, "mount", image, mnt)
 	}
 	unmount(t, mnt)
 	clean(t, image)

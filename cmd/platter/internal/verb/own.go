@@ -40,7 +40,10 @@ var mount = Verb{
 			"and write to a temporary or kept qcow2 file; B<shrink> let B<truncate> make the disk smaller; B<idle=>N close images " +
 			"of a directory that were not used for N seconds (30). A comma in a value is doubled.",
 		"With links to platter in /sbin, called mount.fuse.platter and umount.fuse.platter, B<mount -t fuse.platter> and lines of " +
-			"F</etc/fstab> work, and B<umount> returns when the image is complete.",
+			"F</etc/fstab> work, and B<umount> returns when the image is complete. Without the second link the kernel's B<umount> " +
+			"returns at once, and the image is complete when the daemon has ended.",
+		"An image that cannot be written, because of its format, its permissions or its file system, is mounted read-only with " +
+			"a warning.",
 	},
 	Example: []string{"mount disk.qcow2 /mnt", "makes the guest disk readable and writable as /mnt/disk.raw"},
 }
