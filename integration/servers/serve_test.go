@@ -17,8 +17,9 @@ import (
 	"platter/integration/twin"
 )
 
-// serve starts a server in a side's folder and waits until it takes connections; it ends with the side.
-func serve(s *twin.Side, p programs.Program, network, address string, args ...string) *exec.Cmd {
+// serve starts a server in a side's folder and waits until it takes connections; it ends with
+// the side, or, by SIGKILL, when end is called.
+func serve(s *twin.Side, p programs.Program, network, address string, args ...string) (end func()) {
 	s.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	cmd := p.Command(ctx, s.Dir, args...)
@@ -29,11 +30,12 @@ func serve(s *twin.Side, p programs.Program, network, address string, args ...st
 	}
 	ended := make(chan struct{})
 	go func() { cmd.Wait(); close(ended) }()
-	s.Cleanup(func() { cancel(); <-ended })
+	end = func() { cancel(); <-ended }
+	s.Cleanup(end)
 	if network == "unix" {
 		address = s.Path(address)
 	}
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+	for until := time.Now().Add(20 * time.Second); time.Now().Before(until); time.Sleep(5 * time.Millisecond) {
 		select {
 		case <-ended:
 			s.Fatalf("%s %q ended: %s", p.Path, args, &out)
@@ -42,11 +44,11 @@ func serve(s *twin.Side, p programs.Program, network, address string, args ...st
 		if network == "unix" {
 			// A connection would be one of the client's, which a server that serves only one misses.
 			if st, err := os.Stat(address); err == nil && st.Mode()&os.ModeSocket != 0 {
-				return cmd
+				return end
 			}
 		} else if c, err := net.Dial(network, address); err == nil {
 			c.Close()
-			return cmd
+			return end
 		}
 	}
 	s.Fatalf("%s %q does not listen", p.Path, args)
@@ -54,13 +56,13 @@ func serve(s *twin.Side, p programs.Program, network, address string, args ...st
 }
 
 // nbdkit serves on the Unix socket "s" of the side's folder.
-func nbdkit(s *twin.Side, args ...string) *exec.Cmd {
+func nbdkit(s *twin.Side, args ...string) (end func()) {
 	s.Helper()
 	return serve(s, need(s.T, "nbdkit"), "unix", "s", append([]string{"-f", "-U", "s"}, args...)...)
 }
 
 // qemuNBD serves on the Unix socket "s" of the side's folder.
-func qemuNBD(s *twin.Side, args ...string) *exec.Cmd {
+func qemuNBD(s *twin.Side, args ...string) (end func()) {
 	s.Helper()
 	return serve(s, programs.NeedStock(s, "qemu-nbd"), "unix", "s", append([]string{"-k", s.Path("s"), "-t"}, args...)...)
 }

@@ -11,6 +11,6 @@
 //
 // The export's size is what the server says when the connection is made; it does not change.
 //
-// Not supported: the old handshake, extended headers (requests are split at 32 bits anyway), vsock addresses, which Go's
+// Not supported: extended headers (requests are split at 32 bits anyway), vsock addresses, which Go's
 // net package does not have, and TLS with pre-shared keys, which crypto/tls does not have.
 package nbd

@@ -48,8 +48,8 @@ func open(ctx context.Context, a formats.OpenArgs) (formats.Image, error) {
 		return nil, err
 	}
 	to := target{addr: addr, meta: baseAllocation, tls: config}
-	if b := a.Options.String("x-dirty-bitmap", ""); b != "" {
-		to.meta = b
+	if a.Options.Has("x-dirty-bitmap") {
+		to.meta = a.Options.String("x-dirty-bitmap", "")
 	}
 	s, err := to.connect(ctx, time.Duration(a.Options.Uint("open-timeout", 0))*time.Second)
 	if err != nil {

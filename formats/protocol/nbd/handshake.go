@@ -74,14 +74,24 @@ type session struct {
 // negotiator speaks the handshake.
 type negotiator struct {
 	session
-	export string
+	export   string
+	noZeroes bool // no reserved block follows the answer to optExportName
 }
+
+// reserved is the length of the block of zeroes that ends the older handshakes.
+const reserved = 124
 
 func handshake(ctx context.Context, c net.Conn, export, meta string, config *tls.Config) (*session, error) {
 	stop := context.AfterFunc(ctx, func() { c.Close() })
 	defer stop()
 	n := &negotiator{session: session{conn: c, r: bufio.NewReaderSize(c, 64<<10)}, export: export}
-	if err := n.greet(); err != nil {
+	kind, err := n.greet()
+	if err == nil && kind != newStyle {
+		err = n.older(kind, config != nil)
+		s := n.session
+		return &s, err
+	}
+	if err != nil {
 		return nil, err
 	}
 	if config != nil {
@@ -99,9 +109,10 @@ func handshake(ctx context.Context, c net.Conn, export, meta string, config *tls
 	return &s, nil
 }
 
-func (n *negotiator) read(p any) error {
+// read reads p, which is called what in messages.
+func (n *negotiator) read(what string, p any) error {
 	if err := binary.Read(n.r, binary.BigEndian, p); err != nil {
-		return qerr.New(syscall.EINVAL, "Failed to read from the NBD server: %s", ioText(err))
+		return qerr.New(syscall.EINVAL, "Failed to read %s: %s", what, ioText(err))
 	}
 	return nil
 }
@@ -113,35 +124,68 @@ func ioText(err error) string {
 	return qerr.Text(err)
 }
 
-func (n *negotiator) greet() error {
-	var head struct {
-		Magic, Kind uint64
+// style is the way in which a server shakes hands.
+type style int
+
+const (
+	newStyle   style = iota // fixed newstyle: options and replies
+	plainStyle              // newstyle before it was fixed: the one option that names the export
+	oldStyle                // the server just tells of its only export
+)
+
+func (n *negotiator) greet() (style, error) {
+	var magic, kind uint64
+	if err := n.read("initial magic", &magic); err != nil {
+		return 0, err
 	}
-	if err := n.read(&head); err != nil {
-		return err
+	if magic != initMagic {
+		return 0, qerr.New(syscall.EINVAL, "Bad initial magic received: 0x%016x", magic)
 	}
-	if head.Magic != initMagic {
-		return qerr.New(syscall.EINVAL, "Bad initial magic received: 0x%x", head.Magic)
+	if err := n.read("server magic", &kind); err != nil {
+		return 0, err
 	}
-	if head.Kind == oldMagic {
-		return qerr.New(syscall.ENOTSUP, "the NBD server speaks only the old handshake, which is not supported")
+	if kind == oldMagic {
+		return oldStyle, nil
 	}
-	if head.Kind != optionMagic {
-		return qerr.New(syscall.EINVAL, "Bad server magic received: 0x%x", head.Kind)
+	if kind != optionMagic {
+		return 0, qerr.New(syscall.EINVAL, "Bad server magic received: 0x%016x", kind)
 	}
 	var flags uint16
-	if err := n.read(&flags); err != nil {
-		return err
+	if err := n.read("server flags", &flags); err != nil {
+		return 0, err
 	}
-	if flags&flagFixedNewstyle == 0 {
-		return qerr.New(syscall.ENOTSUP, "the NBD server does not speak the fixed newstyle handshake")
+	as, answer := plainStyle, uint32(0)
+	if flags&flagFixedNewstyle != 0 {
+		as, answer = newStyle, flagFixedNewstyle
 	}
-	answer := uint32(flagFixedNewstyle)
 	if flags&flagNoZeroes != 0 {
 		answer |= flagNoZeroes
 	}
+	n.noZeroes = flags&flagNoZeroes != 0
 	_, err := n.conn.Write(binary.BigEndian.AppendUint32(nil, answer))
-	return err
+	return as, err
+}
+
+// older ends the handshake with servers that know no options.
+func (n *negotiator) older(kind style, secure bool) error {
+	if secure {
+		return qerr.New(syscall.EINVAL, "Server does not support STARTTLS")
+	}
+	if kind == plainStyle {
+		return n.exportName()
+	}
+	if n.export != "" {
+		return qerr.New(syscall.EINVAL, "Server does not support non-empty export names")
+	}
+	if err := n.read("export length", &n.size); err != nil {
+		return err
+	}
+	var flags uint32
+	if err := n.read("export flags", &flags); err != nil {
+		return err
+	}
+	n.flags = uint16(flags)
+	return n.read("reserved block", make([]byte, reserved))
 }
 
 // send sends an option.
@@ -165,12 +209,16 @@ func (n *negotiator) receive(opt uint32) (reply, error) {
 		Opt, Kind uint32
 		Len       uint32
 	}
-	if err := n.read(&head); err != nil {
+	if err := n.read("option reply", &head); err != nil {
 		return reply{}, err
 	}
-	if head.Magic != replyMagic || head.Opt != opt || head.Len > maxOption {
-		return reply{}, qerr.New(syscall.EINVAL, "Unexpected option reply: magic 0x%x, option %d (expected %d), length %d",
-			head.Magic, head.Opt, opt, head.Len)
+	switch {
+	case head.Magic != replyMagic:
+		return reply{}, qerr.New(syscall.EINVAL, "Unexpected option reply magic")
+	case head.Opt != opt:
+		return reply{}, qerr.New(syscall.EINVAL, "Unexpected option type %d, expected %d", head.Opt, opt)
+	case head.Len > maxOption:
+		return reply{}, qerr.New(syscall.EINVAL, "the reply to option %d has %d bytes, more than %d", opt, head.Len, maxOption)
 	}
 	r := reply{kind: head.Kind, data: make([]byte, head.Len)}
 	_, err := io.ReadFull(n.r, r.data)
@@ -205,11 +253,8 @@ func (n *negotiator) structuredReplies(meta string) error {
 	if err != nil {
 		return err
 	}
-	if r.kind == repTLSRequired {
-		return n.refused(r)
-	}
 	if r.kind != repAck {
-		return nil
+		return nil // what is wrong comes up again when the export is asked for
 	}
 	n.structured = true
 	data := appendString(nil, n.export)
@@ -278,28 +323,37 @@ func (n *negotiator) info(p []byte) error {
 	return nil
 }
 
+// refusals are QEMU's words for the error replies to the request for an export.
+var refusals = map[uint32]string{
+	repError + 2:   "Denied by server for option %d (go)",
+	repError + 3:   "Invalid parameters for option %d (go)",
+	repError + 4:   "Server lacks support for option %d (go)",
+	repTLSRequired: "TLS negotiation required before option %d (go)",
+	repError + 7:   "Server shutting down before option %d (go)",
+	repError + 8:   "Server requires INFO_BLOCK_SIZE for option %d (go)",
+}
+
 // refused turns an error reply into QEMU's words; what the server says comes on a line of its own.
 func (n *negotiator) refused(r reply) error {
-	msg := map[uint32]string{
-		repError + 2:   "Denied by server for option %d (go)",
-		repError + 3:   "Invalid parameters for option %d (go)",
-		repUnknown:     "Requested export not available",
-		repTLSRequired: "Server requires TLS for option %d (go)",
-	}[r.kind]
-	switch r.kind {
-	case repUnknown:
-	case repTLSRequired:
-		msg = fmt.Sprintf("Server requires TLS for option %d (structured reply)", optStructuredReply)
-		r.data = nil
-	default:
-		if msg == "" {
-			msg = fmt.Sprintf("Unknown error code 0x%x when asking for option %%d (go)", r.kind)
-		}
+	msg, ok := refusals[r.kind]
+	switch {
+	case r.kind == repUnknown:
+		msg = "Requested export not available"
+	case ok:
 		msg = fmt.Sprintf(msg, optGo)
+	default:
+		msg = fmt.Sprintf("Unknown error code when asking for option %d (go)", optGo)
 	}
 	err := qerr.New(syscall.EINVAL, "%s", msg)
+	hint := ""
+	if r.kind == repTLSRequired {
+		hint = "Did you forget a valid tls-creds?\n"
+	}
 	if len(r.data) > 0 {
-		err = qerr.WithHint(err, fmt.Sprintf("server reported: %s\n", r.data))
+		hint += fmt.Sprintf("server reported: %s\n", r.data)
+	}
+	if hint != "" {
+		err = qerr.WithHint(err, hint)
 	}
 	return err
 }
@@ -309,13 +363,11 @@ func (n *negotiator) exportName() error {
 	if err := n.send(optExportName, []byte(n.export)); err != nil {
 		return err
 	}
-	var head struct {
-		Size  uint64
-		Flags uint16
-	}
-	if err := n.read(&head); err != nil {
+	if err := n.read("export length", &n.size); err != nil {
 		return err
 	}
-	n.size, n.flags = head.Size, head.Flags
-	return nil
+	if err := n.read("export flags", &n.flags); err != nil || n.noZeroes {
+		return err
+	}
+	return n.read("reserved block", make([]byte, reserved))
 }
