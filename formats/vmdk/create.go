@@ -28,10 +28,12 @@ var createOptions = option.Schema{
 }
 
 const (
-	splitSize = 2 << 30 // bytes of an extent of the twoGbMaxExtent kinds
-	newGrain  = 128     // sectors
-	newTable  = 512     // entries
+	newGrain = 128 // sectors
+	newTable = 512 // entries
 )
+
+// splitSize is the bytes of an extent of the twoGbMaxExtent kinds; tests have smaller ones.
+var splitSize int64 = 2 << 30
 
 // design is what the options of create ask for.
 type design struct {

@@ -61,7 +61,12 @@ func (d *image) readAbsent(ctx context.Context, p []byte, off int64, k grainKind
 			return err
 		}
 		if back != nil {
-			return back.ReadAt(ctx, p, off)
+			n := max(min(int64(len(p)), back.Size()-off), 0) // a parent may be shorter
+			clear(p[n:])
+			if n == 0 {
+				return nil
+			}
+			return back.ReadAt(ctx, p[:n], off)
 		}
 	}
 	clear(p)

@@ -1,22 +1,45 @@
 package vmdk_test
 
 import (
+	"context"
+	"strings"
 	"testing"
 
+	"platter/chain"
 	"platter/formats"
 	"platter/formats/formatstest"
+	"platter/formats/option"
 	"platter/formats/raw"
 	"platter/formats/vmdk"
 )
 
 func TestSuite(t *testing.T) {
-	for _, o := range []string{"", "zeroed_grain=on", "subformat=monolithicFlat", "subformat=twoGbMaxExtentSparse",
-		"subformat=twoGbMaxExtentFlat"} {
-		t.Run(o, func(t *testing.T) {
-			formatstest.Run(t, formatstest.Subject{
-				Drivers: []*formats.Driver{raw.Driver(), vmdk.Driver()}, Format: "vmdk", Options: o})
-		})
+	base := formatstest.Name("base.vmdk")
+	for _, o := range []string{"", "zeroed_grain=on,compat6=on", "adapter_type=lsilogic,hwversion=7,toolsversion=10",
+		"subformat=monolithicFlat", "backing_file=" + base + ",backing_fmt=vmdk"} {
+		t.Run(o, func(t *testing.T) { formatstest.Run(t, subject(o)) })
 	}
+	vmdk.SplitAt(t, 1<<20) // four extents
+	for _, o := range []string{"subformat=twoGbMaxExtentSparse,zeroed_grain=on", "subformat=twoGbMaxExtentFlat",
+		"subformat=twoGbMaxExtentSparse,backing_file=" + base} {
+		t.Run(o, func(t *testing.T) { formatstest.Run(t, subject(o)) })
+	}
+}
+
+// subject is a disk, with a parent of zeroes if the options name one.
+func subject(options string) formatstest.Subject {
+	s := formatstest.Subject{Drivers: []*formats.Driver{raw.Driver(), vmdk.Driver()}, Format: "vmdk", Options: options}
+	if !strings.Contains(options, "backing_file") {
+		return s
+	}
+	s.Prepare = func(t testing.TB, env *chain.Env) {
+		err := chain.Create(context.Background(), env, chain.CreateRequest{Filename: formatstest.Name("base.vmdk"),
+			Driver: env.Registry.Find("vmdk"), Options: &option.Values{}, Size: 2 << 20})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return s
 }
 
 func TestProbe(t *testing.T) {

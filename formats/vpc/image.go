@@ -124,11 +124,15 @@ func (d *image) ReadAt(ctx context.Context, p []byte, off int64) error {
 
 // readBehind reads what the image does not hold: the parent's content, or zeroes.
 func (d *image) readBehind(ctx context.Context, p []byte, off int64) error {
-	if d.backing == nil {
-		clear(p)
+	n := int64(0)
+	if d.backing != nil {
+		n = max(min(int64(len(p)), d.backing.Size()-off), 0)
+	}
+	clear(p[n:])
+	if n == 0 {
 		return nil
 	}
-	return d.backing.ReadAt(ctx, p, off)
+	return d.backing.ReadAt(ctx, p[:n], off)
 }
 
 // Status joins blocks that are not there, and stops behind each that is: its neighbour is not next to it in the file.
