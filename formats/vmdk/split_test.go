@@ -109,7 +109,7 @@ func TestLibvmdk(t *testing.T) {
 			want := make([]byte, size)
 			change(t, func(n *chain.Node) error {
 				if c, ok := formats.As[formats.CompressedWriter](n); ok && kind == "streamOptimized" {
-					copy(want[64<<10:], bytes.Repeat([]byte("stream"), 100<<10))
+					copy(want[64<<10:10*64<<10], bytes.Repeat([]byte("stream"), 100<<10))
 					if err := c.WriteCompressed(t.Context(), want[64<<10:10*64<<10], 64<<10); err != nil {
 						return err
 					}
