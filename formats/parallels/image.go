@@ -63,15 +63,21 @@ func (d *image) where(ctx context.Context, c int64) (int64, error) {
 	return int64(e) * d.unit, err
 }
 
-// run finds the longest run from off, at most n bytes, that is contiguous in the file or all unallocated (host 0).
+// maxRun bounds the entries that are looked at in one go, under mu.
+const maxRun = 1 << 16
+
+// run finds a run from off, at most n bytes, that is contiguous in the file or all unallocated (host 0).
 func (d *image) run(ctx context.Context, off, n int64) (host, length int64, err error) {
 	at, err := d.where(ctx, off/d.cluster)
 	if err != nil {
 		return 0, 0, err
 	}
+	if off/d.cluster >= int64(d.head.entries) {
+		return 0, n, nil // a header can say that there are 2⁵⁴ clusters, which no BAT has
+	}
 	inside := off % d.cluster
 	length = min(d.cluster-inside, n)
-	for length < n {
+	for k := 0; length < n && k < maxRun; k++ {
 		next, err := d.where(ctx, (off+length)/d.cluster)
 		if err != nil {
 			return 0, 0, err

@@ -20,8 +20,11 @@ var decoders = sync.Pool{New: func() any { return new(decoder) }}
 
 func newDecoded() *chunkcache.Cache { return chunkcache.New(decodeCache) }
 
-// run finds the longest run from off, at most n bytes, whose clusters are contiguous in the file or all unallocated. A
-// compressed cluster is a run of its own. The lock is held.
+// maxEntries bounds the entries that are looked at in one go, under the lock: a header can say that there are 2⁴¹ of them.
+const maxEntries = 1 << 16
+
+// run finds a run from off, at most n bytes, whose clusters are contiguous in the file or all unallocated. A compressed
+// cluster is a run of its own. The lock is held.
 func (d *image) run(ctx context.Context, off, n int64) (entry uint64, length int64, err error) {
 	if entry, err = d.entry(ctx, off); err != nil {
 		return 0, 0, err
@@ -30,7 +33,7 @@ func (d *image) run(ctx context.Context, off, n int64) (entry uint64, length int
 	if entry&flagCompressed != 0 {
 		return entry, length, nil
 	}
-	for want := entry; length < n; {
+	for want, k := entry, 0; length < n && k < maxEntries; k++ {
 		next, err := d.entry(ctx, off+length)
 		if want != 0 {
 			want += uint64(d.clusterSize)
@@ -38,9 +41,21 @@ func (d *image) run(ctx context.Context, off, n int64) (entry uint64, length int
 		if err != nil || next != want {
 			break // what is wrong with the next cluster is told when it is its turn
 		}
-		length += min(n-length, d.clusterSize)
+		length += min(n-length, d.emptySpan(ctx, off+length, next))
 	}
 	return entry, length, nil
+}
+
+// emptySpan is the length from off, where a cluster begins, that an entry speaks for: to the end of the L2 table if there
+// is none.
+func (d *image) emptySpan(ctx context.Context, off int64, entry uint64) int64 {
+	if entry == 0 {
+		if t, err := d.l2At(ctx, off); err == nil && t == nil {
+			span := d.clusterSize << d.head.l2Bits
+			return span - off%span
+		}
+	}
+	return d.clusterSize
 }
 
 // ReadAt reads runs of clusters.
