@@ -41,6 +41,7 @@ type Node struct {
 	events   formats.Events // of n itself, …
 	below    formats.Events // … and of its storage
 	recorder formats.Recorder
+	lender   formats.Lender
 
 	gate   sync.RWMutex // shared by requests, held alone by Exclusive
 	closed bool
@@ -77,6 +78,7 @@ func (n *Node) adopt() {
 	if f := n.File(); f != nil {
 		n.below = f.events
 	}
+	n.lender, _ = n.img.(formats.Lender)
 }
 
 // Driver is the driver of this node.

@@ -26,6 +26,11 @@ type content interface {
 	allocated() int64
 }
 
+// lending is a content that may show where its bytes lie in memory (see formats.Lender).
+type lending interface {
+	lend(off, n int64, l *formats.Loan) bool
+}
+
 // dataFile is a file that shows a disk, or a part of one. disk.raw is one; so are partitions, layers, snapshots.
 type dataFile struct {
 	img *image
@@ -130,6 +135,27 @@ func (h *dataHandle) read(p []byte, off int64) (int, error) {
 	return len(p), nil
 }
 
+// lend is read without a copy: n is how much is lent, up to the end of the file; ok is false where it must be read.
+func (h *dataHandle) lend(size int, off int64, l *formats.Loan) (n int, ok bool) {
+	c, ok := h.content.(lending)
+	end := h.size()
+	if !ok || off >= end {
+		return 0, false
+	}
+	n = int(min(int64(size), end-off))
+	if !c.lend(off, int64(n), l) {
+		return 0, false
+	}
+	h.f.img.stats.reads.Add(1)
+	h.f.img.stats.read.Add(uint64(n))
+	return n, true
+}
+
+// lost is told that what was lent could not be used: memory that a file of this machine had is not there any more.
+func (h *dataHandle) lost(off int64, n int, err error) {
+	_ = h.f.img.failed("read", h.f.base+off, int64(n), err)
+}
+
 func (h *dataHandle) write(p []byte, off int64, cached bool) (int, error) {
 	room := h.size() - off
 	if !h.f.writable {
@@ -205,6 +231,8 @@ func (v *view) readAt(p []byte, off int64) error {
 	return v.node.ReadAt(context.Background(), p, off)
 }
 
+func (v *view) lend(off, n int64, l *formats.Loan) bool { return v.node.Lend(off, n, l) }
+
 func (v *view) run(off, n int64) (int64, bool, error) {
 	l, err := v.node.StatusAbove(context.Background(), nil, off, n)
 	return l.Len, l.State.Has(formats.Data) && !l.State.Has(formats.Zero), err
@@ -251,6 +279,11 @@ func (w *window) readAt(p []byte, off int64) error {
 		p = p[:keep]
 	}
 	return w.of.readAt(p, w.off+off)
+}
+
+func (w *window) lend(off, n int64, l *formats.Loan) bool {
+	c, ok := w.of.(lending)
+	return ok && w.off+off+n <= w.of.size() && c.lend(w.off+off, n, l)
 }
 
 func (w *window) run(off, n int64) (int64, bool, error) {

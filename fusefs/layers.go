@@ -81,6 +81,8 @@ func (v *lower) readAt(p []byte, off int64) error {
 	return v.use(func(n *chain.Node) error { return (&view{n}).readAt(p, off) })
 }
 
+func (v *lower) lend(off, n int64, l *formats.Loan) bool { return v.node().Lend(off, n, l) }
+
 func (v *lower) run(off, n int64) (length int64, data bool, err error) {
 	err = v.use(func(node *chain.Node) error {
 		length, data, err = (&view{node}).run(off, n)

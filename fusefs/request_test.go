@@ -3,6 +3,7 @@ package fusefs
 import (
 	"bytes"
 	"context"
+	"math/rand/v2"
 	"path/filepath"
 	"syscall"
 	"testing"
@@ -91,4 +92,55 @@ func BenchmarkOverwrite4K(b *testing.B) {
 			x.writeFrom(&in, p)
 		}
 	})
+}
+
+// TestLentIsWhatIsRead: what an image lends without a copy is what reading it gives, and all of it is given back.
+func TestLentIsWhatIsRead(t *testing.T) {
+	for _, format := range []string{"qcow2", "raw"} {
+		t.Run(format, func(t *testing.T) {
+			x, fh := diskTree(t, format)
+			h := x.handles.get(fh).(*dataHandle)
+			rnd := rand.New(rand.NewPCG(1, 2))
+			scatter(t, h, rnd)
+			var l formats.Loan
+			lent, p := 0, make([]byte, 1<<20)
+			for range 200 {
+				n, off := 4096*(1+rnd.IntN(256)), 4096*rnd.Int64N(16<<8)
+				size, ok := h.lend(n, off, &l)
+				if ok {
+					lent++
+					if k, err := h.read(p[:n], off); err != nil || k != size || !bytes.Equal(bytes.Join(l.Parts, nil), p[:k]) {
+						t.Fatalf("%d bytes at %d: lent %d, read %d (%v), and not the same", n, off, size, k, err)
+					}
+				}
+				l.Release()
+			}
+			if lent < 100 {
+				t.Errorf("lent %d times of 200", lent)
+			}
+			// With a loan out nobody would get the node alone.
+			if err := h.f.img.node.Exclusive(func() error { return nil }); err != nil {
+				t.Error(err)
+			}
+			if k := testing.AllocsPerRun(100, func() { h.lend(1<<20, 0, &l); l.Release() }); k != 0 {
+				t.Errorf("%v allocations a loan", k)
+			}
+		})
+	}
+}
+
+// scatter writes and zeroes some places of the disk.
+func scatter(t *testing.T, h *dataHandle, rnd *rand.Rand) {
+	for k := range 60 {
+		n, off := int64(4096*(1+rnd.IntN(64))), 4096*rnd.Int64N(15<<8)
+		var err error
+		if k%3 == 0 {
+			err = h.zero(off, n, k%2 == 0)
+		} else {
+			_, err = h.write(bytes.Repeat([]byte{byte(k)}, int(n)), off, false)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
 }

@@ -89,6 +89,15 @@ func (r *image) ReadAt(ctx context.Context, p []byte, off int64) error {
 	return r.file.ReadAt(ctx, p, off+r.off)
 }
 
+// Lend lends what the file lends.
+func (r *image) Lend(off, n int64, l *formats.Loan) bool {
+	below, ok := r.file.(formats.Lender)
+	return ok && below.Lend(off+r.off, n, l)
+}
+
+// Return is never called: the file holds what is lent.
+func (r *image) Return(uint64) {}
+
 func (r *image) WriteAt(ctx context.Context, p []byte, off int64, f formats.WriteFlags) error {
 	r.events.Raise(formats.EventWrite)
 	return r.file.WriteAt(ctx, p, off+r.off, f)

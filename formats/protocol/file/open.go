@@ -25,6 +25,7 @@ type image struct {
 
 	noPunch, noZeroRange atomic.Bool // the file system answered that it cannot
 	run                  atomic.Pointer[dataRun]
+	views                views
 }
 
 // Growable etc. are constants of the kind of file.
@@ -96,6 +97,7 @@ func (f *image) prepare(a formats.OpenArgs, driver string, lock bool) error {
 		f.align = f.directAlign()
 	}
 	f.lock = lock && !f.device
+	f.views.usable = !f.device && f.align == 1 && coherent(f.fd)
 	return f.Lock(a.Perm, a.Shared)
 }
 
@@ -165,4 +167,7 @@ func (f *image) AllocatedSize(context.Context) (int64, error) {
 func (f *image) Size() int64 { return f.size.Load() }
 
 // Close reports what the kernel reports at close; locks go with the descriptor.
-func (f *image) Close() error { return unix.Close(f.fd) }
+func (f *image) Close() error {
+	f.views.unmap() // a mapping would keep the locks
+	return unix.Close(f.fd)
+}
