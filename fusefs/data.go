@@ -41,6 +41,7 @@ type dataFile struct {
 	live     bool  // changes without the kernel's or our telling; nothing is cached
 	tags     map[string]string
 	opens    atomic.Int32
+	direct   passthrough
 	space    atomic.Int64 // what it took when it was last asked for, in bytes
 }
 
@@ -82,6 +83,12 @@ func (f *dataFile) open(flags uint32) (handle, uint32, error) {
 	if f.opens.Add(1) == 1 && f.window {
 		f.img.show(f, f.base)
 	}
+	if h.backing = f.direct.enter(f); h.backing != 0 {
+		if flags&syscall.O_DIRECT != 0 {
+			return h, fuse.FOPEN_PASSTHROUGH | fuse.FOPEN_DIRECT_IO, nil
+		}
+		return h, fuse.FOPEN_PASSTHROUGH, nil
+	}
 	switch {
 	case f.window || f.live:
 		return h, directWrites, nil
@@ -111,10 +118,14 @@ type captured interface{ capture() (content, error) }
 // dataHandle is an open data file.
 type dataHandle struct {
 	content
-	f *dataFile
+	f       *dataFile
+	backing int32 // number of the file that the kernel reads in our place, 0: none
 }
 
 func (h *dataHandle) release() {
+	if h.backing != 0 {
+		h.f.direct.leave(h.f)
+	}
 	h.f.img.opens.Add(-1)
 	if h.f.opens.Add(-1) == 0 && h.f.window {
 		h.f.img.hide(h.f)

@@ -28,6 +28,10 @@
 // change through another file (notify.go has the rules that keep this free of deadlocks). Descriptors opened for
 // writing only bypass the cache. The kernel's write-back cache is never used: SEEK_DATA would not see what is in it.
 //
+// Large reads are answered with pages that the image's file has in memory already, where the drivers can lend them
+// (formats.Lender). A disk that is mounted read-only and is one whole file is read by the kernel itself, where that is
+// permitted (passthrough.go).
+//
 // # Durability
 //
 // fsync(2) is a flush of the whole graph of images. A write that nobody flushes is flushed after flushDelay. A flush

@@ -155,6 +155,8 @@ func (m *Mount) options() *fuse.MountOptions {
 		ExplicitDataCacheControl: true,
 		// A plain ls must not make the content of every description.
 		DisableReadDirPlus: true,
+		// Files of ordinary file systems may be read by the kernel in our place (passthrough.go).
+		MaxStackDepth: 1,
 		// HANDLE_KILLPRIV_V2 saves a question for security.capability with each write.
 		ExtraCapabilities: fuse.CAP_ASYNC_DIO | fuse.CAP_DIRECT_IO_ALLOW_MMAP | fuse.CAP_HANDLE_KILLPRIV_V2,
 		Logger:            log.New(io.Discard, "", 0),

@@ -26,6 +26,9 @@ func (t *tree) Open(_ <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse.
 		return status(err)
 	}
 	out.Fh, out.OpenFlags = t.handles.add(h), flags
+	if d, ok := h.(*dataHandle); ok {
+		out.BackingID = d.backing
+	}
 	return fuse.OK
 }
 

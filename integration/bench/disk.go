@@ -108,6 +108,14 @@ func (b *bench) exportStock(image, format, dir string) (disk, error) {
 }
 
 func (b *bench) mountPlatter(image, format, dir string) (disk, error) {
+	return b.mountWith("format="+format, image, dir)
+}
+
+func (b *bench) mountReadOnly(image, format, dir string) (disk, error) {
+	return b.mountWith("ro,format="+format, image, dir)
+}
+
+func (b *bench) mountWith(options, image, dir string) (disk, error) {
 	platter, err := programs.Platter("platter")
 	if err != nil {
 		return disk{}, err
@@ -124,7 +132,7 @@ func (b *bench) mountPlatter(image, format, dir string) (disk, error) {
 		cmd.Stderr = os.Stderr
 		return cmd.Run()
 	}
-	if err := call("mount", "-o", "format="+format, image, point); err != nil {
+	if err := call("mount", "-o", options, image, point); err != nil {
 		return disk{}, fmt.Errorf("platter mount: %w", err)
 	}
 	d := disk{path: filepath.Join(point, "disk.raw"), end: func() error { return call("unmount", point) }}

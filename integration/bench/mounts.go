@@ -10,9 +10,14 @@ type access struct {
 	name  string
 	image string
 	fresh bool // the image is mounted anew for each round: what is written must be new
-	root  bool // only root may do it
+	needs int  // what must be given: needRoot, readOnly
 	use   func(w *watch) error
 }
+
+const (
+	needRoot = 1 << iota // only root may do it
+	readOnly             // the image is mounted read-only
+)
 
 // mounts measures the mount against the FUSE export of qemu-storage-daemon.
 func (b *bench) mounts() error {
@@ -22,7 +27,8 @@ func (b *bench) mounts() error {
 	}
 	for first := 0; first < len(accesses); {
 		end := first + 1
-		for end < len(accesses) && accesses[end].image == accesses[first].image && accesses[end].fresh == accesses[first].fresh {
+		for end < len(accesses) && accesses[end].image == accesses[first].image && accesses[end].fresh == accesses[first].fresh &&
+			accesses[end].needs == accesses[first].needs {
 			end++
 		}
 		if err := b.mountPair(accesses[first:end]); err != nil {
@@ -39,7 +45,7 @@ func (b *bench) mountPair(all []access) error {
 	for _, a := range all {
 		switch {
 		case !b.wanted(a.name):
-		case a.root && os.Geteuid() != 0:
+		case a.needs == needRoot && os.Geteuid() != 0:
 			fmt.Printf("%-44s only for root\n", a.name)
 		default:
 			list = append(list, a)
@@ -60,7 +66,11 @@ func (b *bench) mountPair(all []access) error {
 		return nil
 	}
 	defer ended(stock)
-	ours, err := b.present(list[0].image, "platter", b.mountPlatter)
+	show := b.mountPlatter
+	if list[0].needs == readOnly {
+		show = b.mountReadOnly
+	}
+	ours, err := b.present(list[0].image, "platter", show)
 	if err != nil {
 		fmt.Printf("mount of %s: platter: %v\n", list[0].image, err)
 		return nil
