@@ -185,7 +185,7 @@ func (s *slot) load() error {
 		return err
 	}
 	s.img = newImage(n, env, s.of.mount.tree)
-	s.img.log, s.img.shrink = log, s.of.mount.config.Shrink
+	s.img.name, s.img.log, s.img.shrink = s.path, log, s.of.mount.config.Shrink
 	s.root = newStatic()
 	fillRoot(s.root, s.img, s.of.mount.config.Interpret)
 	return nil

@@ -22,6 +22,7 @@ const flushDelay = 5 * time.Second
 // so that every file that shows the same bytes is kept right.
 type image struct {
 	node     *chain.Node
+	name     string // what the user mounted, in stats.json
 	env      *chain.Env
 	tree     *tree
 	log      *errorLog
@@ -56,7 +57,7 @@ type viewer struct {
 }
 
 func newImage(n *chain.Node, env *chain.Env, t *tree) *image {
-	img := &image{node: n, env: env, tree: t, log: &errorLog{}, readOnly: n.ReadOnly(),
+	img := &image{node: n, name: n.Filename(), env: env, tree: t, log: &errorLog{}, readOnly: n.ReadOnly(),
 		notifier: newNotifier(t),
 		flusher:  make(chan struct{}, 1), stopped: make(chan struct{})}
 	img.mtime.Store(hostTime(n).UnixNano())

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"path/filepath"
 	"strconv"
+	"sync"
 	"syscall"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
@@ -13,9 +14,11 @@ import (
 	"platter/formats"
 )
 
-// layers is the directory chain: one directory for each layer, 0 on top.
+// layers is the directory chain: one directory for each layer, 0 on top. A rebase changes what they are.
 type layers struct {
-	img   *image
+	img *image
+
+	mu    sync.Mutex
 	nodes []*layer
 }
 
@@ -24,18 +27,34 @@ type layer struct {
 	*static
 	img   *image
 	depth int
+	of    string // what the layer is, as it was when the directory was made
 }
 
-func newLayers(img *image) *layers {
-	d := &layers{img: img}
-	for n, i := img.node, 0; n != nil; n, i = n.SkipFilters().Backing(), i+1 {
-		d.nodes = append(d.nodes, newLayer(img, n, i))
+func newLayers(img *image) *layers { return &layers{img: img} }
+
+// present gives the layers as they are now; the directory of one that is still there stays.
+func (d *layers) present() []*layer {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var now []*layer
+	for n, i := d.img.node, 0; n != nil; n, i = n.SkipFilters().Backing(), i+1 {
+		if i < len(d.nodes) && d.nodes[i].of == n.Filename() {
+			now = append(now, d.nodes[i])
+			continue
+		}
+		now = append(now, newLayer(d.img, n, i))
 	}
-	return d
+	for i, l := range d.nodes {
+		if i >= len(now) || now[i] != l {
+			d.img.tree.nodes.drop(l)
+		}
+	}
+	d.nodes = now
+	return now
 }
 
 func newLayer(img *image, n *chain.Node, depth int) *layer {
-	l := &layer{static: newStatic(), img: img, depth: depth}
+	l := &layer{static: newStatic(), img: img, depth: depth, of: n.Filename()}
 	tags := tagsOf(n, depth)
 	if depth == 0 {
 		l.add("disk.raw", img.disk) // the same file under a second name
@@ -47,15 +66,28 @@ func newLayer(img *image, n *chain.Node, depth int) *layer {
 	if name := hostPath(n); name != "" {
 		l.add("file", link(name))
 	}
-	l.add("info.json", &text{img: img, make: func() ([]byte, error) { return infoJSON(img, l.node()) }})
+	l.add("info.json", &text{img: img, make: l.info})
 	return l
 }
 
-// node is the layer's present node.
+func (l *layer) info() ([]byte, error) {
+	n := l.node()
+	if n == nil {
+		return nil, syscall.ESTALE
+	}
+	return infoJSON(l.img, n)
+}
+
+// node is the layer's present node; nil if the image stands on something else now.
 func (l *layer) node() *chain.Node {
 	n := l.img.node
 	for range l.depth {
-		n = n.SkipFilters().Backing()
+		if n = n.SkipFilters().Backing(); n == nil {
+			return nil
+		}
+	}
+	if n.Filename() != l.of {
+		return nil
 	}
 	return n
 }
@@ -64,6 +96,9 @@ func (l *layer) node() *chain.Node {
 func (l *layer) use(f func(n *chain.Node) error) error {
 	for {
 		n := l.node()
+		if n == nil {
+			return syscall.ESTALE
+		}
 		err := f(n)
 		if !errors.Is(err, syscall.ENOMEDIUM) || l.node() == n {
 			return err
@@ -71,11 +106,23 @@ func (l *layer) use(f func(n *chain.Node) error) error {
 	}
 }
 
+// size is that of the disk as the layer has it, in bytes.
+func (l *layer) size() int64 {
+	if n := l.node(); n != nil {
+		return n.Size()
+	}
+	return 0
+}
+
 // lower is the disk as seen from a layer below the active one.
 type lower struct{ *layer }
 
-func (v *lower) size() int64      { return v.node().Size() }
-func (v *lower) allocated() int64 { return (&view{v.node()}).allocated() }
+func (v *lower) allocated() int64 {
+	if n := v.node(); n != nil {
+		return (&view{n}).allocated()
+	}
+	return 0
+}
 
 func (v *lower) readAt(p []byte, off int64) error {
 	return v.use(func(n *chain.Node) error { return (&view{n}).readAt(p, off) })
@@ -97,22 +144,23 @@ func (d *layers) attr(a *fuse.Attr) error {
 }
 
 func (d *layers) child(name string) (node, error) {
+	nodes := d.present()
 	i, err := strconv.Atoi(name)
-	if err != nil || i < 0 || i >= len(d.nodes) || strconv.Itoa(i) != name {
+	if err != nil || i < 0 || i >= len(nodes) || strconv.Itoa(i) != name {
 		return nil, syscall.ENOENT
 	}
-	return d.nodes[i], nil
+	return nodes[i], nil
 }
 
 func (d *layers) entries() ([]entry, error) {
 	var list []entry
-	for i := range d.nodes {
+	for i := range d.present() {
 		list = append(list, entry{strconv.Itoa(i), syscall.S_IFDIR})
 	}
 	return list, nil
 }
 
-func (d *layers) fixed() bool { return true }
+func (d *layers) fixed() bool { return false }
 
 // hostPath is the absolute path of the file that a layer lies in, "" if it lies in none of this machine.
 func hostPath(n *chain.Node) string {
@@ -141,8 +189,12 @@ func tagsOf(n *chain.Node, depth int) map[string]string {
 // own is what one layer holds by itself; the rest are holes.
 type own struct{ *layer }
 
-func (o *own) size() int64      { return o.node().Size() }
-func (o *own) allocated() int64 { return allocatedIn(o.node()) }
+func (o *own) allocated() int64 {
+	if n := o.node(); n != nil {
+		return allocatedIn(n)
+	}
+	return 0
+}
 
 func (o *own) run(off, n int64) (length int64, data bool, err error) {
 	err = o.use(func(node *chain.Node) error {

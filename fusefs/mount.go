@@ -54,7 +54,7 @@ func New(c Config, n *chain.Node, env *chain.Env) (*Mount, error) {
 	root := newStatic()
 	m := newMount(c, root, nil)
 	img := newImage(n, env, m.tree)
-	img.shrink, img.readOnly = c.Shrink, img.readOnly || c.ReadOnly
+	img.name, img.shrink, img.readOnly = c.Source, c.Shrink, img.readOnly || c.ReadOnly
 	m.single = img
 	fillRoot(root, img, c.Interpret)
 	if err := m.start(); err != nil {

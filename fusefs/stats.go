@@ -34,7 +34,7 @@ func (img *image) dict() *qobj.Dict {
 	d := qobj.NewDict()
 	s := &img.stats
 	d.Set("pid", os.Getpid())
-	d.Set("image", img.node.Filename())
+	d.Set("image", img.name)
 	d.Set("format", img.node.Driver().Name)
 	d.Set("read-only", img.readOnly)
 	d.Set("virtual-size", img.node.Size())

@@ -20,6 +20,7 @@ type RebaseOptions struct {
 	BackingCache  Cache
 	Unsafe        bool // change the reference only, whatever the image then reads as
 	Compress      bool // write compressed clusters
+	Attach        bool // the open image stands on the new backing file afterwards, for those who go on using it
 	Meter         *Meter
 }
 
@@ -43,7 +44,8 @@ func Rebase(ctx context.Context, env *Env, o RebaseOptions) (err error) {
 
 // RebaseNode is Rebase for an open image, whose other users wait meanwhile; o.Source counts only as a name in messages.
 // The copied data is on stable storage before the reference changes, and the reference when this returns: at every
-// loss of power the image reads as before. The node itself keeps its backing file, whose content is the same.
+// loss of power the image reads as before. Unless o.Attach the node itself keeps its backing file, whose content is the
+// same; it must not be committed then.
 func RebaseNode(ctx context.Context, env *Env, n *chain.Node, o RebaseOptions) error {
 	return n.Alone(func(n *chain.Node) error {
 		r := rebaser{o: o, n: n.SkipFilters()}
@@ -62,7 +64,18 @@ func RebaseNode(ctx context.Context, env *Env, n *chain.Node, o RebaseOptions) e
 				return err
 			}
 		}
-		err = r.change(ctx)
+		var next *chain.Node
+		if o.Attach {
+			if next, err = r.openNext(ctx, env); err != nil {
+				return err
+			}
+		}
+		if err = r.change(ctx); err == nil && o.Attach {
+			next, err = r.n.SetBacking(next)
+		}
+		if next != nil { // the former one, or the one that was not needed
+			err = errors.Join(err, next.Close())
+		}
 		o.Meter.Advance(100, 0)
 		return err
 	})
@@ -143,6 +156,23 @@ func (r *rebaser) openNew(ctx context.Context, env *Env) error {
 	}
 	r.new, err = chain.Open(ctx, env, req)
 	return qerr.Prepend(err, "Could not open new backing file '%s': ", *r.o.Backing)
+}
+
+// openNext opens the new backing file for the image that goes on, before anything refers to it; nil if there is none.
+func (r *rebaser) openNext(ctx context.Context, env *Env) (*chain.Node, error) {
+	if r.o.Backing == nil || *r.o.Backing == "" {
+		return nil, nil
+	}
+	full, err := chain.ResolveBacking(r.n.Filename(), *r.o.Backing)
+	if err != nil {
+		return nil, qerr.Prepend(err, "Could not resolve backing filename: ")
+	}
+	req := chain.Request{Filename: full, Flags: r.n.Flags() &^ (formats.ReadWrite | formats.Resize)}
+	if r.o.BackingFormat != nil {
+		req.Format = *r.o.BackingFormat
+	}
+	n, err := chain.Open(ctx, env, req)
+	return n, qerr.Prepend(err, "Could not open new backing file '%s': ", *r.o.Backing)
 }
 
 // extent says whether the run at off may read otherwise with the new backing file, and how long the run is.

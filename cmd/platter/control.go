@@ -120,7 +120,7 @@ func (a *commitArgs) command() fusefs.Command {
 func (a *rebaseArgs) command() fusefs.Command {
 	return fusefs.Command{Run: func(ctx context.Context, n *chain.Node, env *chain.Env, m *tools.Meter) error {
 		return tools.RebaseNode(ctx, env, n, tools.RebaseOptions{Backing: a.Backing, BackingFormat: a.BackingFormat,
-			BackingCache: a.BackingCache, Unsafe: a.Unsafe, Compress: a.Compress, Meter: m})
+			BackingCache: a.BackingCache, Unsafe: a.Unsafe, Compress: a.Compress, Attach: true, Meter: m})
 	}}
 }
 

@@ -169,3 +169,74 @@ func TestLongCommandsCanBeCancelled(t *testing.T) {
 		run(t, stock(t, "qemu-img"), "compare", "-q", top, content)
 	}
 }
+
+// After a rebase the mount stands on the new backing file: the layers show it, and a commit goes there.
+func TestRebaseThenCommit(t *testing.T) {
+	qemu, io := stock(t, "qemu-img"), stock(t, "qemu-io")
+	for _, c := range []struct {
+		command string
+		layers  []string
+		own     byte // what is in the cluster that the middle layer alone held, in the top layer
+	}{
+		{"rebase -b base.qcow2 -F qcow2", []string{"top.qcow2", "base.qcow2"}, 2},
+		{"rebase -b other.raw -F raw", []string{"top.qcow2", "other.raw"}, 2},
+		{"rebase -u -b base.qcow2 -F qcow2", []string{"top.qcow2", "base.qcow2"}, 1},
+		{"rebase -b ''", []string{"top.qcow2"}, 2},
+	} {
+		dir := t.TempDir()
+		at := func(name string) string { return filepath.Join(dir, name) }
+		run(t, qemu, "create", "-q", "-f", "qcow2", at("base.qcow2"), "8M")
+		run(t, io, "-c", "write -P 1 0 8M", at("base.qcow2"))
+		run(t, qemu, "create", "-q", "-f", "raw", at("other.raw"), "8M")
+		run(t, qemu, "create", "-q", "-f", "qcow2", "-b", "base.qcow2", "-F", "qcow2", at("mid.qcow2"))
+		run(t, io, "-c", "write -P 2 1M 1M", at("mid.qcow2"))
+		run(t, qemu, "create", "-q", "-f", "qcow2", "-b", "mid.qcow2", "-F", "qcow2", at("top.qcow2"))
+		run(t, io, "-c", "write -P 3 2M 1M", at("top.qcow2"))
+		mid := sum(t, at("mid.qcow2"))
+		mnt := mountAt(t, at("top.qcow2"))
+		disk := filepath.Join(mnt, "disk.raw")
+		first(t, disk) // into the page cache
+		old, err := os.Open(filepath.Join(mnt, "chain", "1", "disk.raw"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := tell(mnt, c.command); err != nil {
+			t.Errorf("%s: %v; %s", c.command, err, errorLog(t, mnt))
+		}
+		b, _ := os.ReadFile(disk)
+		if len(b) != 8<<20 || b[0] != 1 || b[1<<20] != c.own || b[2<<20] != 3 {
+			t.Errorf("%s: the disk has %d %d %d", c.command, b[0], b[1<<20], b[2<<20])
+		}
+		if _, err := old.ReadAt(make([]byte, 1), 5<<20); err == nil {
+			t.Errorf("%s: the former layer 1 is still read", c.command)
+		}
+		old.Close()
+		for i, want := range c.layers {
+			if got, err := os.Readlink(filepath.Join(mnt, "chain", itoa(i), "file")); got != at(want) {
+				t.Errorf("%s: layer %d is %s, %v", c.command, i, got, err)
+			}
+		}
+		if list := run(t, "ls", filepath.Join(mnt, "chain")); strings.Count(list, "\n") != len(c.layers) {
+			t.Errorf("%s: layers %q", c.command, list)
+		}
+		if err := tell(mnt, "rebase -b nowhere.qcow2 -F qcow2"); err == nil {
+			t.Errorf("%s: rebased to nothing", c.command)
+		}
+		if len(c.layers) > 1 {
+			if err := tell(mnt, "commit"); err != nil {
+				t.Errorf("%s: commit: %v; %s", c.command, err, errorLog(t, mnt))
+			}
+		}
+		unmount(t, mnt)
+		clean(t, at("top.qcow2"))
+		if sum(t, at("mid.qcow2")) != mid {
+			t.Errorf("%s: the middle layer changed", c.command)
+		}
+		raw := filepath.Join(dir, "raw")
+		os.WriteFile(raw, b, 0o600)
+		run(t, qemu, "compare", "-q", "-f", "qcow2", "-F", "raw", at("top.qcow2"), raw)
+		if len(c.layers) > 1 {
+			run(t, qemu, "compare", "-q", "-F", "raw", at(c.layers[1]), raw)
+		}
+	}
+}
