@@ -3,14 +3,12 @@ package nbd
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
-	"errors"
-	"os"
-	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
 	"platter/formats"
+	"platter/formats/crypt/tlscreds"
 	"platter/formats/option"
 	"platter/formats/qerr"
 	"platter/formats/qobj"
@@ -84,36 +82,21 @@ func tlsConfig(a formats.OpenArgs, addr address) (*tls.Config, error) {
 	}
 	d, _ := obj.(*qobj.Dict)
 	kind, _ := d.String("qom-type")
-	if kind != "tls-creds-x509" {
-		return nil, qerr.New(syscall.ENOTSUP, "TLS credentials '%s' of type '%s' cannot be used; tls-creds-x509 can", id, kind)
+	if !strings.HasPrefix(kind, "tls-creds-") {
+		return nil, qerr.New(syscall.EINVAL, "Object with id '%s' is not TLS credentials", id)
 	}
 	if end, _ := d.String("endpoint"); end == "server" {
 		return nil, qerr.New(syscall.EINVAL, "Expected TLS credentials for a client endpoint")
 	}
-	host := a.Options.String("tls-hostname", addr.host)
-	if host == "" {
-		host = "localhost"
+	if kind != "tls-creds-x509" {
+		return nil, qerr.New(syscall.ENOTSUP, "TLS credentials '%s' of type '%s' cannot be used: certificates (tls-creds-x509) can, "+
+			"shared keys and anonymous connections are not supported", id, kind)
 	}
 	dir, _ := d.String("dir")
-	verify, given := d.Get("verify-peer")
-	return loadTLS(dir, host, !given || verify == true || verify == "on" || verify == "yes")
-}
-
-func loadTLS(dir, host string, verify bool) (*tls.Config, error) {
-	pem, err := os.ReadFile(filepath.Join(dir, "ca-cert.pem"))
+	creds, err := tlscreds.Load(dir, "client", false) // looked at when the object was made
 	if err != nil {
-		return nil, qerr.Errno(qerr.Of(err), "Unable to access credentials %s", filepath.Join(dir, "ca-cert.pem"))
+		return nil, err
 	}
-	c := &tls.Config{ServerName: host, RootCAs: x509.NewCertPool(), InsecureSkipVerify: !verify, MinVersion: tls.VersionTLS12}
-	if !c.RootCAs.AppendCertsFromPEM(pem) {
-		return nil, qerr.New(syscall.EINVAL, "Unable to import certificate %s", filepath.Join(dir, "ca-cert.pem"))
-	}
-	cert, err := tls.LoadX509KeyPair(filepath.Join(dir, "client-cert.pem"), filepath.Join(dir, "client-key.pem"))
-	switch {
-	case err == nil:
-		c.Certificates = []tls.Certificate{cert}
-	case !errors.Is(err, os.ErrNotExist):
-		return nil, qerr.New(syscall.EINVAL, "Unable to load the client certificate in '%s': %s", dir, err)
-	}
-	return c, nil
+	verify, given := d.Get("verify-peer")
+	return creds.Config(a.Options.String("tls-hostname", addr.host), !given || verify == true || verify == "on" || verify == "yes"), nil
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -75,6 +76,7 @@ type session struct {
 type negotiator struct {
 	session
 	export   string
+	secure   bool // TLS has begun
 	noZeroes bool // no reserved block follows the answer to optExportName
 }
 
@@ -112,6 +114,9 @@ func handshake(ctx context.Context, c net.Conn, export, meta string, config *tls
 // read reads p, which is called what in messages.
 func (n *negotiator) read(what string, p any) error {
 	if err := binary.Read(n.r, binary.BigEndian, p); err != nil {
+		if n.secure && (err == io.EOF || err == io.ErrUnexpectedEOF) {
+			return qerr.New(syscall.EINVAL, "Failed to read %s: Cannot read from TLS channel: The TLS connection was non-properly terminated.", what)
+		}
 		return qerr.New(syscall.EINVAL, "Failed to read %s: %s", what, ioText(err))
 	}
 	return nil
@@ -120,6 +125,10 @@ func (n *negotiator) read(what string, p any) error {
 func ioText(err error) string {
 	if err == io.EOF || err == io.ErrUnexpectedEOF {
 		return "Unexpected end-of-file before all data were read"
+	}
+	var errno syscall.Errno
+	if errors.As(err, &errno) {
+		return "Unable to read from socket: " + qerr.Strerror(errno)
 	}
 	return qerr.Text(err)
 }
@@ -234,12 +243,17 @@ func (n *negotiator) startTLS(ctx context.Context, config *tls.Config) error {
 		return err
 	}
 	if r.kind != repAck {
-		return qerr.New(syscall.EINVAL, "Server rejected request to start TLS")
+		return n.refused(r, optStartTLS, "starttls")
 	}
 	c := tls.Client(n.conn, config)
 	if err := c.HandshakeContext(ctx); err != nil {
+		var own *qerr.Error
+		if errors.As(err, &own) {
+			return own
+		}
 		return qerr.New(syscall.EINVAL, "TLS handshake failed: %s", err)
 	}
+	n.secure = true
 	n.conn, n.r = c, bufio.NewReaderSize(c, 64<<10)
 	return nil
 }
@@ -297,7 +311,7 @@ func (n *negotiator) goTransmit() error {
 		case r.kind == repUnsup:
 			return n.exportName()
 		case r.kind&repError != 0:
-			return n.refused(r)
+			return n.refused(r, optGo, "go")
 		case r.kind == repInfo:
 			if err := n.info(r.data); err != nil {
 				return err
@@ -323,26 +337,26 @@ func (n *negotiator) info(p []byte) error {
 	return nil
 }
 
-// refusals are QEMU's words for the error replies to the request for an export.
+// refusals are QEMU's words for error replies.
 var refusals = map[uint32]string{
-	repError + 2:   "Denied by server for option %d (go)",
-	repError + 3:   "Invalid parameters for option %d (go)",
-	repError + 4:   "Server lacks support for option %d (go)",
-	repTLSRequired: "TLS negotiation required before option %d (go)",
-	repError + 7:   "Server shutting down before option %d (go)",
-	repError + 8:   "Server requires INFO_BLOCK_SIZE for option %d (go)",
+	repError + 2:   "Denied by server for option %d (%s)",
+	repError + 3:   "Invalid parameters for option %d (%s)",
+	repError + 4:   "Server lacks support for option %d (%s)",
+	repTLSRequired: "TLS negotiation required before option %d (%s)",
+	repError + 7:   "Server shutting down before option %d (%s)",
+	repError + 8:   "Server requires INFO_BLOCK_SIZE for option %d (%s)",
 }
 
 // refused turns an error reply into QEMU's words; what the server says comes on a line of its own.
-func (n *negotiator) refused(r reply) error {
+func (n *negotiator) refused(r reply, opt int, name string) error {
 	msg, ok := refusals[r.kind]
 	switch {
 	case r.kind == repUnknown:
 		msg = "Requested export not available"
 	case ok:
-		msg = fmt.Sprintf(msg, optGo)
+		msg = fmt.Sprintf(msg, opt, name)
 	default:
-		msg = fmt.Sprintf("Unknown error code when asking for option %d (go)", optGo)
+		msg = fmt.Sprintf("Unknown error code when asking for option %d (%s)", opt, name)
 	}
 	err := qerr.New(syscall.EINVAL, "%s", msg)
 	hint := ""

@@ -5,6 +5,7 @@ import (
 	"syscall"
 
 	"platter/formats/crypt/secret"
+	"platter/formats/crypt/tlscreds"
 	"platter/formats/qerr"
 )
 
@@ -55,11 +56,7 @@ func (s *Set) complete(d *definition) error {
 		}
 		return err
 	case "tls-creds-x509":
-		files := []string{"ca-cert.pem"}
-		if end, _ := d.text("endpoint", false); end == "server" {
-			files = append(files, "server-cert.pem", "server-key.pem")
-		}
-		return credentials(d, files)
+		return certificates(d)
 	case "tls-creds-psk":
 		return credentials(d, []string{"keys.psk"})
 	case "throttle-group":
@@ -72,6 +69,21 @@ func (s *Set) complete(d *definition) error {
 		}
 	}
 	return nil
+}
+
+// certificates reads the folder of a tls-creds-x509 object, which must be sound.
+func certificates(d *definition) error {
+	dir, _ := d.text("dir", false)
+	if !d.Has("dir") {
+		return invalid("Missing 'dir' property value")
+	}
+	side := "client"
+	if end, _ := d.text("endpoint", false); end == "server" {
+		side = end
+	}
+	check, given := d.Get("sanity-check")
+	_, err := tlscreds.Load(dir, side, !given || check == true || check == "on" || check == "yes")
+	return err
 }
 
 // credentials looks for the files that a tls-creds object must find in its directory; whoever uses them reads them.
