@@ -52,7 +52,7 @@ func (d *image) writeRun(ctx context.Context, p []byte, off int64) (int64, error
 		return r.n, d.fill(ctx, p[:r.n], off, r.host)
 	}
 	n := min(int64(len(p)), d.head.blockSize-off%d.head.blockSize)
-	return n, d.allocate(ctx, p[:n], off, r.state)
+	return n, d.allocate(ctx, p[:n], off, r.state, n == int64(len(p)))
 }
 
 // settled is longest, after waiting for the allocation of the first block if somebody is at it; if the block has no place
@@ -99,8 +99,9 @@ func (d *image) mark(ctx context.Context, off, n int64, here bool) error {
 	return d.meta.setBits(ctx, at, off/d.head.logical%chunkSectors, n/d.head.logical, here)
 }
 
-// allocate gives the block of off a place at the end of the file, writes p there, and links it. The block is pending.
-func (d *image) allocate(ctx context.Context, p []byte, off int64, state uint64) (err error) {
+// allocate gives the block of off a place at the end of the file, writes p there, and links it. The block is pending. last
+// is set if it is the last that the write needs.
+func (d *image) allocate(ctx context.Context, p []byte, off int64, state uint64, last bool) (err error) {
 	bs := d.head.blockSize
 	block := off / bs
 	ctx = context.WithoutCancel(ctx)
@@ -120,6 +121,9 @@ func (d *image) allocate(ctx context.Context, p []byte, off int64, state uint64)
 	host, err := d.extend(ctx, bs)
 	if err != nil {
 		return err
+	}
+	if last {
+		formats.TurnOf(ctx).Pass()
 	}
 	if err := d.file.WriteAt(ctx, p, host+off%bs, 0); err != nil {
 		d.giveBack(ctx, host, bs)

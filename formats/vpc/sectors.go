@@ -105,14 +105,14 @@ func (d *image) findSectors(ctx context.Context, at, inside, n int64) (run, erro
 
 // writeSectors writes p, which lies in one block of a differencing image, and what follows up to the end of what the last
 // byte of the bitmap stands for.
-func (d *image) writeSectors(ctx context.Context, p []byte, off int64) error {
+func (d *image) writeSectors(ctx context.Context, p []byte, off int64, last bool) error {
 	end := off + int64(len(p))
 	block := (off/d.block + 1) * d.block
 	whole := min((end+byteSectors-1)/byteSectors*byteSectors, block, d.size)
 	if off%byteSectors == 0 && end == whole {
 		d.shared.RLock()
 		defer d.shared.RUnlock()
-		return d.writeBlock(ctx, p, off)
+		return d.writeBlock(ctx, p, off, last)
 	}
 	d.shared.Lock()
 	defer d.shared.Unlock()
@@ -122,5 +122,5 @@ func (d *image) writeSectors(ctx context.Context, p []byte, off int64) error {
 			return err
 		}
 	}
-	return d.writeBlock(ctx, p, off)
+	return d.writeBlock(ctx, p, off, last)
 }

@@ -20,7 +20,7 @@ func (d *image) WriteAt(ctx context.Context, p []byte, off int64, f formats.Writ
 		if d.kind == typeDifferencing {
 			write = d.writeSectors
 		}
-		if err := write(ctx, p[:n], off); err != nil {
+		if err := write(ctx, p[:n], off, n == int64(len(p))); err != nil {
 			return err
 		}
 		p, off = p[n:], off+n
@@ -31,8 +31,8 @@ func (d *image) WriteAt(ctx context.Context, p []byte, off int64, f formats.Writ
 	return nil
 }
 
-// writeBlock writes p, which lies in one block.
-func (d *image) writeBlock(ctx context.Context, p []byte, off int64) error {
+// writeBlock writes p, which lies in one block. last is set if the write needs no other.
+func (d *image) writeBlock(ctx context.Context, p []byte, off int64, last bool) error {
 	b := uint32(off / d.block)
 	at, err := d.claim(ctx, b)
 	if err != nil {
@@ -46,7 +46,7 @@ func (d *image) writeBlock(ctx context.Context, p []byte, off int64) error {
 		defer d.mu.Unlock()
 		return d.present.set(context.WithoutCancel(ctx), at, off%d.block/sectorSize, int64(len(p))/sectorSize)
 	}
-	return d.allocate(ctx, b, p, off%d.block)
+	return d.allocate(ctx, b, p, off%d.block, last)
 }
 
 // claim finds the block's place, after waiting for whoever allocates it; -1 makes the caller the one who does.
@@ -68,13 +68,16 @@ func (d *image) claim(ctx context.Context, b uint32) (at int64, err error) {
 }
 
 // allocate writes a new block that holds p at inside, and links it. The block is pending.
-func (d *image) allocate(ctx context.Context, b uint32, p []byte, inside int64) error {
+func (d *image) allocate(ctx context.Context, b uint32, p []byte, inside int64, last bool) error {
 	d.mu.Lock()
 	at := d.end
 	d.end += d.bitmap + d.block
 	virgin := d.virgin
 	d.virgin = max(d.virgin, d.end)
 	d.mu.Unlock()
+	if last {
+		formats.TurnOf(ctx).Pass()
+	}
 	err := error(nil)
 	if at/sectorSize >= unallocated {
 		err = qerr.New(syscall.EFBIG, "the image file would be too large")
