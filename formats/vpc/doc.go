@@ -31,6 +31,6 @@
 //
 // # Not supported
 //
-// Resize, check, rebase. QEMU cannot create differencing images; here that is offered to programs that do not expect
-// qemu-img (formats.Env.Beyond).
+// Resize. QEMU can neither check VHDs nor create differencing images; here both are offered to programs that do not
+// expect qemu-img (formats.Env.Beyond).
 package vpc

@@ -38,15 +38,16 @@ type image struct {
 	block   int64 // bytes of a block's data
 	bitmap  int64 // bytes of its bitmap, in whole sectors
 
-	mu      sync.Mutex
-	freed   sync.Cond // pending has changed
-	table   *blockmap.Map
-	end     int64 // where the next block goes
-	virgin  int64 // from here on the file was never written
-	footAt  int64 // where the footer was written last, 0 if not by us
-	pending map[uint32]bool
-	changed bool // the footer and the table must be written
-	present bitmaps
+	mu       sync.Mutex
+	freed    sync.Cond // pending has changed
+	table    *blockmap.Map
+	end      int64 // where the next block goes
+	tableEnd int64
+	virgin   int64 // from here on the file was never written
+	footAt   int64 // where the footer was written last, 0 if not by us
+	pending  map[uint32]bool
+	changed  bool // the footer and the table must be written
+	present  bitmaps
 
 	shared sync.RWMutex // held by who writes a part of what a byte of a sector bitmap stands for
 }

@@ -128,6 +128,7 @@ func (d *image) openTable(ctx context.Context, at int64, entries uint32) error {
 	if d.end > d.file.Size() {
 		return cut
 	}
+	d.tableEnd = d.end
 	d.table = blockmap.New(d.file, at, entries, binary.BigEndian)
 	err := d.table.Each(ctx, func(_, e uint32) {
 		if e != unallocated {

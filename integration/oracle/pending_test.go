@@ -12,7 +12,6 @@ type pendingGroup struct{ pattern, why string }
 // pendingLines are single cases, in groups that are compared: a regular expression for the name of the case. A case that
 // writes a format with a line "*/FORMAT" above waits for that and needs none here.
 var pendingLines = []struct{ group, lines, why string }{
-	{"create/vmdk", `-F ''`, "the message for a backing format of no name"},
 	{"commit/qcow", `commit -p`, "the number of progress lines of a commit over several layers"},
 	{"commit/vmdk", `commit -p`, "the number of progress lines of a commit that fails"},
 }
