@@ -126,7 +126,12 @@ var formats = []format{
 		{"hash-alg", "sha512 sha1 md5 bad"},
 		{"iter-time", "10 0 x"},
 		{"detached-header", "on off maybe"},
-	}},
+	}, amend: []string{"state=bad", "new-secret=new", "state=active", "state=active,new-secret=new,iter-time=10",
+		"state=active,new-secret=new,keyslot=0,iter-time=10", "state=active,new-secret=new,keyslot=8",
+		"state=active,new-secret=new,keyslot=-1", "state=active,new-secret=nosuch", "state=active,new-secret=new,old-secret=sec0",
+		"state=active,new-secret=new,iter-time=x", "state=inactive", "state=inactive,keyslot=0", "state=inactive,keyslot=1",
+		"state=inactive,keyslot=9", "state=inactive,old-secret=sec0", "state=inactive,old-secret=new",
+		"state=inactive,keyslot=0,old-secret=new", "state=inactive,keyslot=0,iter-time=10", "state=inactive,keyslot=0,new-secret=new"}},
 }
 
 const secret = "secret,id=sec0,data=hunter2"

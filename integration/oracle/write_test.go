@@ -314,6 +314,13 @@ func amendCases(g *group, f format) {
 		amend -o size=8M missing.$F
 		amend -f raw -o size=8M disk.$F
 	`)...)
+	if f.secret != "" {
+		for _, o := range f.amend {
+			g.add("std/"+f.name, false, f.expand("amend --object secret,id=new,data=other $I "+
+				"$D -o "+o), f.expand("amend --force --object secret,id=new,data=other $I $D -o "+o))
+		}
+		return
+	}
 	for _, o := range f.amend {
 		g.add("std/"+f.name, false, f.expand("amend -f $F -o "+o+" disk.$F"), f.expand("amend -p -o "+o+" disk.$F"))
 		if f.snapshots {
