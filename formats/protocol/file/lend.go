@@ -31,14 +31,15 @@ type view struct {
 }
 
 // coherent reports whether a shared mapping shows at once what write(2) changes: so it is where both use the same page
-// cache, which is not said of file systems on other machines, in user space, or with a cache of their own.
+// cache, which is not said of file systems on other machines, in user space, or with a cache of their own. tmpfs is left
+// out: to look at a hole through a mapping allocates it there.
 func coherent(fd int) bool {
 	var st unix.Statfs_t
 	if unix.Fstatfs(fd, &st) != nil {
 		return false
 	}
 	switch st.Type {
-	case unix.EXT4_SUPER_MAGIC, unix.XFS_SUPER_MAGIC, unix.BTRFS_SUPER_MAGIC, unix.TMPFS_MAGIC, unix.F2FS_SUPER_MAGIC:
+	case unix.EXT4_SUPER_MAGIC, unix.XFS_SUPER_MAGIC, unix.BTRFS_SUPER_MAGIC, unix.F2FS_SUPER_MAGIC:
 		return true
 	}
 	return false

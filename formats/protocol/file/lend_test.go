@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 
 	"platter/formats"
@@ -65,5 +66,43 @@ func TestViewsComeAndGo(t *testing.T) {
 	l.Release()
 	for k := range kept {
 		kept[k].Release()
+	}
+}
+
+// TestReadingTakesNoSpace: to look at a hole must not fill it, as it does where tmpfs is mapped.
+func TestReadingTakesNoSpace(t *testing.T) {
+	dir, err := os.MkdirTemp("/dev/shm", "platter")
+	if err != nil {
+		t.Skipf("no tmpfs: %v", err)
+	}
+	defer os.RemoveAll(dir)
+	name := filepath.Join(dir, "holes")
+	if err := os.WriteFile(name, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	const size = 16 << 20
+	if err := os.Truncate(name, size); err != nil {
+		t.Fatal(err)
+	}
+	img, err := openFile(t, name, 0, reader, formats.PermAll)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var l formats.Loan
+	sum := 0
+	if img.(formats.Lender).Lend(0, size, &l) {
+		for _, p := range l.Parts {
+			for k := 0; k < len(p); k += 4096 {
+				sum += int(p[k])
+			}
+		}
+	}
+	l.Release()
+	info, err := os.Stat(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if taken := info.Sys().(*syscall.Stat_t).Blocks * 512; taken != 0 || sum != 0 {
+		t.Errorf("reading holes made them take %d bytes (sum %d)", taken, sum)
 	}
 }
