@@ -74,6 +74,7 @@ func commitInto(n *chain.Node, o CommitOptions) (*chain.Node, error) {
 
 func commit(ctx context.Context, n, base *chain.Node, o CommitOptions) error {
 	if err := commitData(ctx, n, base, o); err != nil {
+		o.Meter.stay()
 		return qerr.Errno(qerr.Of(err), "Block job failed")
 	}
 	o.Meter.Advance(100, 0)

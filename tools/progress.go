@@ -27,6 +27,15 @@ func (m *Meter) Started() bool {
 	return m.started
 }
 
+// stay shows a meter that a failed job has left at 0 as often as stock's does: it looks at the job twice before it ends.
+func (m *Meter) stay() {
+	if m == nil || m.current != 0 {
+		return
+	}
+	m.Advance(0, 0)
+	m.Advance(0, 0)
+}
+
 // Advance moves the meter. With share 0, delta is the new percentage; otherwise the meter advances by delta percent of
 // share percent of the whole.
 func (m *Meter) Advance(delta float32, share int) {
