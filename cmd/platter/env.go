@@ -30,6 +30,8 @@ type env struct {
 	getenv  func(string) (string, bool)
 	verb    *verb.Verb // the verb that runs, if it is one of qemu-img's
 	objects object.Set
+	// interrupted says whether a signal has asked the verb to stop; nil where none does.
+	interrupted func() bool
 
 	traceFile    string // of -T file=
 	hasTraceFile bool
@@ -64,8 +66,10 @@ func (e *env) reportError(err error) {
 // finish reports the error with which a verb ended, if there is one, and gives the exit status.
 func (e *env) finish(err error) int {
 	switch {
-	case errors.Is(err, context.Canceled):
+	case errors.Is(err, context.Canceled), err != nil && e.interrupted != nil && e.interrupted():
+		// Whatever the verb made of it, this is the reason; what could not be brought to an end is told as well.
 		e.report("Interrupted by a signal before the work was complete")
+		io.WriteString(e.stderr, qerr.Hint(err))
 	case err != nil:
 		e.reportError(err)
 	}

@@ -76,6 +76,7 @@ func (e *env) main(ctx context.Context, args []string) int {
 	if err != nil {
 		return exitStatus(err)
 	}
+	e.interrupted = func() bool { return ctx.Err() != nil }
 	return run.run(ctx, e)
 }
 
