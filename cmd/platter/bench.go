@@ -56,7 +56,9 @@ func parseBench(p *parser) (verbRun, error) {
 			if !slices.Contains(p.verb.Lookup('i', "").Choices, p.value) {
 				p.fail("Invalid aio option: %s", p.value)
 			}
-			a.AIO = p.value
+			if a.AIO != "native" && p.value != "threads" { // each adds a flag, and the first of native, io_uring counts
+				a.AIO = p.value
+			}
 		case "native":
 			a.AIO = "native"
 		case "write":

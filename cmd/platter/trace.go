@@ -2,11 +2,14 @@ package main
 
 import (
 	_ "embed"
+	"errors"
+	"fmt"
 	"io"
 	"os"
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"platter/formats/option"
 	"platter/formats/qerr"
@@ -39,7 +42,7 @@ func (e *env) trace(list string) error {
 		}
 	}
 	if given {
-		if err := e.enableEvents(enable); err != nil {
+		if err := e.enableEvents(enable, ""); err != nil {
 			return err
 		}
 	}
@@ -49,15 +52,15 @@ func (e *env) trace(list string) error {
 	return e.eventsFile(events)
 }
 
-// enableEvents warns of a name that is no event; "help" lists the events.
-func (e *env) enableEvents(name string) error {
+// enableEvents warns of a name that is no event, with the place where it stands if that is a file; "help" lists the events.
+func (e *env) enableEvents(name, place string) error {
 	if option.HasHelp(name) {
 		io.WriteString(e.stdout, traceEvents)
 		return exitCode(0)
 	}
 	name = strings.TrimPrefix(name, "-")
 	if !strings.Contains(name, "*") && !slices.Contains(strings.Fields(traceEvents), name) {
-		e.warn("trace event '%s' does not exist", name)
+		fmt.Fprintf(e.stderr, "%s:%s warning: trace event '%s' does not exist\n", e.program, place, name)
 	}
 	return nil
 }
@@ -65,14 +68,20 @@ func (e *env) enableEvents(name string) error {
 // eventsFile reads a file of event names, one a line, "#" for comments.
 func (e *env) eventsFile(name string) error {
 	b, err := os.ReadFile(name)
+	if errors.Is(err, syscall.EISDIR) {
+		return nil // it can be opened, and has no lines
+	}
 	if err != nil {
 		// The colon alone is stock's: it prints the place where the option stood, which is the program.
 		io.WriteString(e.stderr, e.program+":"+name+": "+qerr.Text(err)+"\n")
 		return exitCode(1)
 	}
+	n := 0
 	for line := range strings.Lines(string(b)) {
-		if line = strings.TrimSpace(line); line != "" && line[0] != '#' {
-			if err := e.enableEvents(line); err != nil {
+		n++
+		// Stock cuts the last character off, which need not be the end of the line.
+		if line = line[:len(line)-1]; line != "" && line[0] != '#' {
+			if err := e.enableEvents(line, fmt.Sprintf("%s:%d:", name, n)); err != nil {
 				return err
 			}
 		}

@@ -1,6 +1,14 @@
 package oracle
 
-import "strings"
+import (
+	"context"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"platter/integration/programs"
+)
 
 // The letters that some verb has as an option, and two that none has.
 const letters = "abcdfghilmnopqrstuBCFOSTUWZ9"
@@ -26,8 +34,81 @@ func usageCases(v verb) []testCase {
 			add(long, v.good)
 		}
 	}
+	mixedCases(add, v)
 	operandCases(add, v)
+	g.add("usage/qcow2", false, format{}.lines(moreUsage[v.name])...)
 	return g.cases
+}
+
+// moreUsage are what no table gives: options before the verb, and words that stock's own table of long options has mixed up.
+var moreUsage = map[string]string{
+	"info": `
+		-T nosuch info disk.qcow2
+		--trace nosuch info disk.qcow2
+		--trace=enable=nosuch info disk.qcow2
+		-T enable=help
+		-T help info disk.qcow2
+		-T file=trace.log info disk.qcow2
+		-T file=nosuch/x info disk.qcow2
+		-T file=a%s info disk.qcow2
+		-T events=junk.txt info disk.qcow2
+		-T events=missing info disk.qcow2
+		-T events=folder info disk.qcow2
+		-T '' info disk.qcow2
+		-T nosuch=1 info disk.qcow2
+		-T file info disk.qcow2
+		-T nosuch -T none info disk.qcow2
+		-T
+		-T nosuch
+		-T nosuch --version
+		info -T nosuch disk.qcow2
+		--vers
+		--he
+		-Vx
+		-h info
+		-x info disk.qcow2
+		-- info disk.qcow2
+		- info disk.qcow2`,
+	"snapshot": `
+		snapshot --create one disk.qcow2
+		snapshot --create=one disk.qcow2
+		snapshot --cre one disk.qcow2
+		snapshot --apply one disk.qcow2
+		snapshot --apply=one disk.qcow2
+		snapshot --delete one disk.qcow2
+		snapshot --delete=one disk.qcow2
+		snapshot --list disk.qcow2
+		snapshot --list=one disk.qcow2
+		snapshot disk.qcow2
+		snapshot -c one -l disk.qcow2
+		snapshot -l -c one disk.qcow2
+		snapshot -a one -d one disk.qcow2
+		snapshot --delete
+		snapshot --create
+		snapshot -U -c one disk.qcow2
+		snapshot -c '' disk.qcow2
+		snapshot -d '' disk.qcow2
+		snapshot -lc disk.qcow2
+		snapshot -cl disk.qcow2`,
+}
+
+// mixedCases puts each option beside the next one of the table, in both orders and around the operands.
+func mixedCases(add func(...string), v verb) {
+	form := func(o verbOption, long bool) string {
+		name := o.short
+		if name == "" || long && o.long != "" {
+			name = o.long
+		}
+		if o.value != "" {
+			name += " '" + o.value + "'"
+		}
+		return name
+	}
+	for i, o := range v.options {
+		next := v.options[(i+1)%len(v.options)]
+		add(form(next, false), v.good, form(o, true))
+		add(form(o, false), form(next, true), "--", v.good)
+	}
 }
 
 // optionCases: missing, wrong, repeated, stuck and superfluous values, and abbreviations.
@@ -148,4 +229,38 @@ func foreignLongs(v verb) []string {
 		}
 	}
 	return out
+}
+
+var helpOption = regexp.MustCompile(`(?m)^ +(?:(-\w)(?:, |$| ))?(--[a-z0-9-]+)?`)
+
+// TestUsageKnowsEveryOption holds the tables of options to what stock's --help lists.
+func TestUsageKnowsEveryOption(t *testing.T) {
+	stock := programs.NeedStock(t, "qemu-img")
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	for _, v := range verbs {
+		out, err := stock.Command(ctx, t.TempDir(), v.name, "--help").Output()
+		if err != nil {
+			t.Fatalf("%s --help: %v", v.name, err)
+		}
+		_, list, _ := strings.Cut(string(out), "Arguments:")
+		listed := map[string]bool{}
+		for _, m := range helpOption.FindAllStringSubmatch(list, -1) {
+			listed[m[1]], listed[m[2]] = true, true
+		}
+		known := map[string]bool{"": true, "--progres": true} // a misprint in amend's
+		for _, o := range v.options {
+			known[o.short], known[o.long] = true, true
+		}
+		for name := range listed {
+			if !known[name] {
+				t.Errorf("%s: the table lacks %s", v.name, name)
+			}
+		}
+		for _, o := range v.options {
+			if o.long != "" && !listed[o.long] {
+				t.Logf("%s: stock's help does not tell of %s", v.name, o.long)
+			}
+		}
+	}
 }
