@@ -140,8 +140,33 @@ func (n *Node) Truncate(ctx context.Context, size int64, pre formats.Prealloc) e
 		if b == nil || size <= old || b.Size() <= old {
 			return nil
 		}
-		return n.hideBacking(ctx, old, min(size, b.Size()))
+		end := min(size, b.Size())
+		if pre == formats.PreallocFalloc || pre == formats.PreallocFull {
+			return n.hideHoles(ctx, old, end)
+		}
+		return n.hideBacking(ctx, old, end)
 	})
+}
+
+// hideHoles is hideBacking for what has no space of its own: space that was just allocated reads as zeroes.
+func (n *Node) hideHoles(ctx context.Context, from, to int64) error {
+	for from < to {
+		e, err := n.img.Status(ctx, from, to-from)
+		if err != nil {
+			return err
+		}
+		part := to - from
+		if e.Len > 0 {
+			part = min(part, e.Len)
+		}
+		if e.State == 0 {
+			if err := n.hideBacking(ctx, from, from+part); err != nil {
+				return err
+			}
+		}
+		from += part
+	}
+	return nil
 }
 
 // hideBacking writes zeroes over [from, to), which a longer backing file would otherwise show. The gate is held.

@@ -122,16 +122,38 @@ func (i *image) layArea(ctx context.Context, old, size int64) (hostOff, int64, e
 // linkArea links n bytes of clusters at host to the guest's from g on. A first cluster that has data keeps it.
 func (i *image) linkArea(ctx context.Context, g guestOff, host hostOff, n int64) error {
 	part := i.clusterSize << i.sliceBits
+	hides := i.backing != nil && i.backing.Size() > i.Size() // what is longer must not be seen through subclusters
 	for n > 0 {
 		k := min(n, part-int64(g)&(part-1))
+		inside := i.inCluster(i.Size()) // of the cluster at g that the disk has already
+		if int64(g) >= i.Size() {
+			inside = 0
+		}
+		packed := false
+		if inside > 0 && i.extended() {
+			i.mu.Lock()
+			old, _, err := i.entryAt(ctx, g)
+			i.mu.Unlock()
+			if err != nil {
+				return err
+			}
+			packed = i.clusterKind(old) == compressed
+		}
+		if packed {
+			k = i.clusterSize
+		}
 		a := &allocation{start: g, n: k, host: host, fresh: true, empty: true}
 		i.mu.Lock()
 		i.pending = append(i.pending, a)
 		i.mu.Unlock()
 		var err error
-		if inside := i.inCluster(i.Size()); inside != 0 && int64(g) < i.Size() {
-			a.from, a.to, a.req, a.reqN, a.empty = g, g+guestOff(k), g+guestOff(inside), k-inside, false
+		if inside > 0 {
+			// The subclusters stay what they are, as in QEMU, unless none is known: the cluster was a compressed one.
+			a.from, a.to, a.empty = g, g+guestOff(inside), !packed
 			err = i.copyEdge(ctx, a, g, inside)
+		}
+		if hides {
+			a.from, a.to, a.empty = g, g+guestOff(k), false
 		}
 		if err := i.settle(ctx, a, err); err != nil {
 			return qerr.Errno(qerr.Of(err), "Failed to update L2 tables")
