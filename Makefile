@@ -9,7 +9,8 @@ export FUZZTIME
 
 # Static, without paths of the build machine, without symbol tables; the version is printed by `platter --version`.
 export CGO_ENABLED ?= 0
-BUILD := go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
+# Without the tag every start of the program would build tables of a Markdown parser that only urfave/cli's own pages need.
+BUILD := go build -trimpath -tags urfave_cli_no_docs -ldflags '-s -w -X main.version=$(VERSION)'
 
 .PHONY: build run test race lint fuzz oracle bench man install ci clean
 

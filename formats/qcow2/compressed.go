@@ -24,7 +24,7 @@ type decodedSlot struct {
 	data  []byte
 }
 
-const decodedBytes = 2 << 20 // how much is kept, at least 4 clusters
+const decodedBytes = 4 << 20 // how much is kept, at least 4 clusters
 
 // copyTo copies from the cluster of entry, if it is there.
 func (d *decodedClusters) copyTo(p []byte, entry uint64, inside int64) bool {
