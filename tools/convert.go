@@ -127,12 +127,17 @@ func (c *conversion) openSources(ctx context.Context) error {
 	if !c.Snapshot.Exact && len(c.parts) > 1 {
 		return qerr.New(syscall.EINVAL, "No support for concatenating multiple snapshot")
 	}
-	view, err := openSnapshot(ctx, c.parts[0].node, *c.Snapshot)
+	view, err := openSnapshot(ctx, c.env, c.parts[0].node, *c.Snapshot)
 	if err != nil {
 		return qerr.Prepend(err, "Failed to load snapshot: ")
 	}
 	c.views = append(c.views, view)
-	c.parts[0].node = view
+	longer := view.Size() - c.parts[0].size
+	c.parts[0].node, c.parts[0].size = view, view.Size()
+	for i := range c.parts[1:] {
+		c.parts[1+i].start += longer
+	}
+	c.total += longer
 	return nil
 }
 

@@ -43,7 +43,7 @@ func Measure(ctx context.Context, env *Env, o MeasureOptions) (m formats.Measure
 		}
 		defer closing(env, n, &err)
 		if o.Snapshot != nil {
-			view, err := openSnapshot(ctx, n, *o.Snapshot)
+			view, err := openSnapshot(ctx, env, n, *o.Snapshot)
 			if err != nil {
 				return m, qerr.Prepend(err, "Failed to load snapshot: ")
 			}

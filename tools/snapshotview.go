@@ -9,9 +9,10 @@ import (
 	"platter/formats/qerr"
 )
 
-// openSnapshot gives a read-only view of an internal snapshot of n, which is as large as n is now, as with qemu-img.
-// Closing it leaves n open.
-func openSnapshot(ctx context.Context, n *chain.Node, p SnapshotParam) (*chain.Node, error) {
+// openSnapshot gives a read-only view of an internal snapshot of n. Closing it leaves n open. The view has the size that
+// the disk had then; to a program that expects qemu-img it is as large as n is now, which cuts off what a disk that was
+// shrunk since had at its end.
+func openSnapshot(ctx context.Context, env *Env, n *chain.Node, p SnapshotParam) (*chain.Node, error) {
 	for n.Filtered() != nil {
 		n = n.Filtered()
 	}
@@ -25,7 +26,7 @@ func openSnapshot(ctx context.Context, n *chain.Node, p SnapshotParam) (*chain.N
 		if err != nil {
 			return nil, err
 		}
-		if v, ok := img.(formats.StretchableView); ok {
+		if v, ok := img.(formats.StretchableView); ok && !env.Beyond {
 			v.Stretch(n.Size())
 		}
 		return n.View(img), nil
