@@ -3,7 +3,9 @@ package web
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"net/url"
@@ -30,7 +32,8 @@ func Drivers() []*formats.Driver {
 	for _, name := range []string{"http", "https"} {
 		ds = append(ds, &formats.Driver{
 			Name: name, Kind: formats.Protocol, Schemes: []string{name}, OpenOpts: openOpts,
-			StrongOpts: []string{"url", "sslverify", "cookie", "cookie-secret", "username", "proxy-username"},
+			StrongOpts: []string{"url", "sslverify", "cookie", "cookie-secret", "username", "password-secret", "proxy-username",
+				"proxy-password-secret"},
 			ParseName: func(file string, into *qobj.Dict) error {
 				into.Delete("filename")
 				into.Set("url", file)
@@ -53,18 +56,17 @@ var openOpts = option.Schema{
 	{Name: "password-secret", Type: option.String, Help: "ID of secret used as password for HTTP auth"},
 	{Name: "proxy-username", Type: option.String, Help: "Username for HTTP proxy auth"},
 	{Name: "proxy-password-secret", Type: option.String, Help: "ID of secret used as password for HTTP proxy auth"},
-	{Name: "force-range", Type: option.Bool, Help: "Assume HTTP range requests are supported"},
 }
 
 func open(ctx context.Context, driver string, a formats.OpenArgs) (formats.Image, error) {
 	if a.Flags.Has(formats.ReadWrite) {
 		return nil, qerr.New(syscall.EROFS, "curl driver does not support writes")
 	}
-	d := &image{driver: driver, given: a.Options}
+	d := &image{driver: driver, report: a.Env.ReportError}
 	if err := d.options(a); err != nil {
 		return nil, err
 	}
-	if err := d.inspect(ctx, a.Options.Bool("force-range", false)); err != nil {
+	if err := d.inspect(ctx); err != nil {
 		return nil, err
 	}
 	return d, nil
@@ -84,13 +86,13 @@ func (d *image) options(a formats.OpenArgs) error {
 		return qerr.New(syscall.EINVAL, "curl driver cannot handle both cookie and cookie secret")
 	}
 	d.url = v.String("url", "")
-	if d.url == "" {
+	if !v.Has("url") {
 		return qerr.New(syscall.EINVAL, "curl block driver requires an 'url' option")
 	}
 	if !strings.HasPrefix(d.url, d.driver+"://") {
 		return qerr.New(syscall.EINVAL, "%s curl driver cannot handle the URL '%s' (does not start with '%s://')", d.driver, d.url, d.driver)
 	}
-	if u, err := url.Parse(d.url); err != nil || u.Host == "" {
+	if u, err := url.Parse(d.url); err != nil || u.Host == "" || strings.Contains(d.url, " ") {
 		return openError("URL using bad/illegal format or missing URL")
 	}
 	d.piece = int64(min(max(ahead, 64<<10), maxReadahead))
@@ -121,7 +123,9 @@ func (d *image) credentials(a formats.OpenArgs, timeout time.Duration) error {
 	if proxyPassword, err = secret("proxy-password-secret"); err != nil {
 		return err
 	}
-	d.client = newClient(v.Bool("sslverify", true), timeout, v.String("proxy-username", ""), proxyPassword)
+	proxyUser := v.String("proxy-username", "")
+	d.verify, d.proxied = v.Bool("sslverify", true), proxyUser != "" || proxyPassword != ""
+	d.client = newClient(d.verify, timeout, proxyUser, proxyPassword)
 	return nil
 }
 
@@ -163,6 +167,18 @@ func dialText(err error, u *url.URL) string {
 	}
 	if errors.Is(err, syscall.ECONNREFUSED) {
 		return "Failed to connect to " + u.Hostname() + " port " + port + " after 0 ms: Couldn't connect to server"
+	}
+	var unknown x509.UnknownAuthorityError
+	var name x509.HostnameError
+	switch {
+	case errors.Is(err, io.EOF):
+		return "Empty reply from server"
+	case errors.Is(err, http.ErrSchemeMismatch):
+		return "gnutls_handshake() failed: An unexpected TLS packet was received."
+	case errors.As(err, &unknown):
+		return "server certificate verification failed. CAfile: none CRLfile: none"
+	case errors.As(err, &name):
+		return "SSL: certificate subject name (" + name.Certificate.Subject.CommonName + ") does not match target hostname '" + name.Host + "'"
 	}
 	var wrapped *url.Error
 	if errors.As(err, &wrapped) {

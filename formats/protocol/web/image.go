@@ -7,18 +7,20 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
 	"platter/formats"
 	"platter/formats/internal/chunkcache"
-	"platter/formats/option"
 	"platter/formats/qerr"
-	"platter/formats/qobj"
 )
 
 // cacheBytes bounds the pieces that are kept.
 const cacheBytes = 16 << 20
+
+// maxTold bounds the errors that are reported, as QEMU does: the rest is likely the same.
+const maxTold = 100
 
 // stall is how long a body may make no progress.
 const stall = 30 * time.Second
@@ -26,14 +28,17 @@ const stall = 30 * time.Second
 // image is a file on a web server.
 type image struct {
 	driver, url    string
-	given          *option.Values
 	client         *http.Client
 	cookie         string
 	user, password string
+	verify         bool // the server's certificate
+	proxied        bool // with a name or a password for the proxy
 	size           int64
 	version        string // entity tag or time of change, "" if the server gives none
 	piece          int64
 	cache          *chunkcache.Cache
+	report         func(format string, a ...any)
+	told           atomic.Int32 // errors reported
 }
 
 func (d *image) request(ctx context.Context, method string) (*http.Request, error) {
@@ -51,7 +56,7 @@ func (d *image) request(ctx context.Context, method string) (*http.Request, erro
 }
 
 // inspect asks for length and version, and whether ranges can be had.
-func (d *image) inspect(ctx context.Context, force bool) error {
+func (d *image) inspect(ctx context.Context) error {
 	r, err := d.request(ctx, http.MethodHead)
 	if err != nil {
 		return openError("%s", err)
@@ -64,7 +69,7 @@ func (d *image) inspect(ctx context.Context, force bool) error {
 	if resp.StatusCode >= 400 {
 		return openError("The requested URL returned error: %d", resp.StatusCode)
 	}
-	if !force && !strings.Contains(strings.ToLower(resp.Header.Get("Accept-Ranges")), "bytes") {
+	if !strings.Contains(strings.ToLower(resp.Header.Get("Accept-Ranges")), "bytes") {
 		return openError("Server does not support 'range' (byte ranges).")
 	}
 	if resp.ContentLength < 0 {
@@ -112,6 +117,10 @@ func (d *image) fetchTwice(ctx context.Context, k int64) ([]byte, error) {
 		data, err = d.fetch(ctx, k*d.piece, min(d.piece, d.size-k*d.piece))
 	}
 	if err != nil {
+		// Whoever reads shows no more than EIO.
+		if ctx.Err() == nil && d.told.Add(1) <= maxTold {
+			d.report("curl: %s", err)
+		}
 		return nil, qerr.New(syscall.EIO, "%s: %s", d.url, err)
 	}
 	return data, nil
@@ -181,28 +190,10 @@ func (d *image) Close() error {
 	return nil
 }
 
-// FileName is the URL, unless other options are needed to open it again.
+// FileName is the URL, unless other options are needed to open it again; then the graph makes a name of them.
 func (d *image) FileName() string {
-	for _, name := range []string{"sslverify", "cookie", "cookie-secret", "username", "proxy-username"} {
-		if d.given.Has(name) {
-			return ""
-		}
+	if !d.verify || d.cookie != "" || d.user != "" || d.password != "" || d.proxied {
+		return ""
 	}
 	return d.url
-}
-
-// FullOptions are the options that open the file again, without secrets.
-func (d *image) FullOptions() *qobj.Dict {
-	o := qobj.NewDict()
-	o.Set("driver", d.driver)
-	o.Set("url", d.url)
-	for _, name := range []string{"cookie", "cookie-secret", "username", "proxy-username"} {
-		if s, ok := d.given.Raw(name); ok {
-			o.Set(name, s)
-		}
-	}
-	if d.given.Has("sslverify") {
-		o.Set("sslverify", d.given.Bool("sslverify", true))
-	}
-	return o
 }
