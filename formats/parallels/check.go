@@ -77,7 +77,7 @@ func (c *checker) dataOff(ctx context.Context) error {
 func (c *checker) outside(ctx context.Context) error {
 	size, high := c.fileLen(), int64(0)
 	var failed error
-	err := c.table.Each(ctx, func(b, e uint32) {
+	err := c.eachHeld(ctx, func(b, e uint32) {
 		off := int64(e) * c.unit
 		if off <= size-c.cluster {
 			high = max(high, off)
@@ -127,7 +127,7 @@ func (c *checker) duplicates(ctx context.Context) error {
 	var wrong []uint32
 	end := min(c.res.ImageEndOffset, c.fileLen())
 	c.used = c.newBitset(end)
-	err := c.table.Each(ctx, func(b, e uint32) {
+	err := c.eachHeld(ctx, func(b, e uint32) {
 		host := int64(e) * c.unit
 		if e == 0 || host+c.cluster > end || c.used.take(c.index(host)) {
 			return
@@ -181,7 +181,7 @@ func (c *checker) move(ctx context.Context, b uint32) error {
 func (c *checker) count(ctx context.Context) error {
 	c.res.TotalClusters = int64(c.head.entries)
 	prev := int64(0)
-	return c.table.Each(ctx, func(_, e uint32) {
+	return c.eachHeld(ctx, func(_, e uint32) {
 		off := int64(e) * c.unit
 		if off == 0 || off+c.cluster > c.res.ImageEndOffset {
 			prev = 0

@@ -2,6 +2,7 @@ package parallels
 
 import (
 	"context"
+	"math"
 	"sync"
 	"sync/atomic"
 
@@ -78,6 +79,10 @@ func (d *image) run(ctx context.Context, off, n int64) (host, length int64, err 
 	inside := off % d.cluster
 	length = min(d.cluster-inside, n)
 	for k := 0; length < n && k < maxRun; k++ {
+		if hole := d.hole(off + length); at == 0 && hole > 0 {
+			length += min(hole, n-length)
+			continue
+		}
 		next, err := d.where(ctx, (off+length)/d.cluster)
 		if err != nil {
 			return 0, 0, err
@@ -91,6 +96,21 @@ func (d *image) run(ctx context.Context, off, n int64) (host, length int64, err 
 		return 0, length, nil
 	}
 	return at + inside, length, nil
+}
+
+// eachHeld calls f for the entries of the BAT that the file holds; those behind its end are zero.
+func (d *image) eachHeld(ctx context.Context, f func(c, entry uint32)) error {
+	_, err := d.table.EachHeld(ctx, f)
+	return err
+}
+
+// hole is the length from off, where a cluster begins, whose entries of the BAT are not in the file.
+func (d *image) hole(off int64) int64 {
+	c := off / d.cluster
+	if c >= int64(d.head.entries) {
+		return math.MaxInt64 - off
+	}
+	return int64(d.table.Hole(uint32(c))) * d.cluster
 }
 
 func (d *image) ReadAt(ctx context.Context, p []byte, off int64) error {

@@ -83,7 +83,7 @@ func open(ctx context.Context, a formats.OpenArgs) (formats.Image, error) {
 
 // findEnd finds the end of the last cluster that the BAT names.
 func (d *image) findEnd(ctx context.Context) error {
-	return d.table.Each(ctx, func(_, e uint32) {
+	return d.eachHeld(ctx, func(_, e uint32) {
 		if e != 0 {
 			d.end = max(d.end, int64(e)*d.unit+d.cluster)
 		}

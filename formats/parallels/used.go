@@ -65,7 +65,7 @@ func (d *image) index(host int64) int64 {
 // findUsed fills used from the BAT; sound is false if clusters are used twice or lie outside the data area.
 func (d *image) findUsed(ctx context.Context) (sound bool, err error) {
 	d.used, sound = d.newBitset(min(d.end, d.fileLen())), true
-	err = d.table.Each(ctx, func(_, e uint32) {
+	err = d.eachHeld(ctx, func(_, e uint32) {
 		if e != 0 && !d.used.take(d.index(int64(e)*d.unit)) {
 			sound = false
 		}

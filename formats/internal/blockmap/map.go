@@ -137,3 +137,13 @@ func (m *Map) each(ctx context.Context, entries uint32, f func(b, entry uint32))
 	}
 	return nil
 }
+
+// Hole gives how many entries from b on lie past the end of the file, so that they are zero, and are not in memory: 0 if
+// b does not, else at most up to the end of its page. A header can ask for a table of 2 GiB in a file of one sector.
+func (m *Map) Hole(b uint32) uint32 {
+	k := b / pageBlocks
+	if m.pages[k] != nil || m.off+int64(k)*pageBlocks*4 < m.file.Size() {
+		return 0
+	}
+	return min(m.entries, (k+1)*pageBlocks) - b
+}
