@@ -42,6 +42,8 @@ var mount = Verb{
 		"With links to platter in /sbin, called mount.fuse.platter and umount.fuse.platter, B<mount -t fuse.platter> and lines of " +
 			"F</etc/fstab> work, and B<umount> returns when the image is complete. Without the second link the kernel's B<umount> " +
 			"returns at once, and the image is complete when the daemon has ended.",
+		"B<fsync>(2) on the disk, or on a partition of it, makes what was written survive a loss of power; what nobody asked " +
+			"for is flushed after 5 seconds. Linux does not tell file systems in user space of B<sync>(1).",
 		"An image that cannot be written, because of its format, its permissions or its file system, is mounted read-only with " +
 			"a warning.",
 	},
