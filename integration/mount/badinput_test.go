@@ -19,6 +19,10 @@ func TestBadInputChangesNothing(t *testing.T) {
 	disk := filepath.Join(mnt, "disk.raw")
 	in := func(dir, name string) string { return mnt + "/" + dir + "/" + name }
 	mkdir := func(dir, name string) func() error { return func() error { return os.Mkdir(in(dir, name), 0o755) } }
+	readOnly := syscall.EROFS
+	if os.Geteuid() != 0 {
+		readOnly = syscall.EACCES // the kernel looks at the permissions first
+	}
 	open, err := os.Open(in("snapshots", "kept/disk.raw"))
 	if err != nil {
 		t.Fatal(err)
@@ -56,7 +60,7 @@ func TestBadInputChangesNothing(t *testing.T) {
 		{"removal of a file", func() error { return os.Remove(disk) }, syscall.EPERM, ""},
 		{"a new file", func() error { return os.WriteFile(in(".", "new"), nil, 0o644) }, syscall.EPERM, ""},
 		{"a symbolic link", func() error { return os.Symlink("x", in(".", "new")) }, syscall.EPERM, ""},
-		{"write to a snapshot", func() error { return os.WriteFile(in("snapshots", "kept/disk.raw"), []byte("x"), 0) }, syscall.EROFS, ""},
+		{"write to a snapshot", func() error { return os.WriteFile(in("snapshots", "kept/disk.raw"), []byte("x"), 0) }, readOnly, ""},
 	} {
 		logged := len(errorLog(t, mnt))
 		err := c.do()

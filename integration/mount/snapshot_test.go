@@ -201,6 +201,7 @@ func TestIncrementalBackup(t *testing.T) {
 		}
 		f.Close()
 		inc := backup + ".inc"
+		os.Remove(inc) // a copy of a read-only file is read-only
 		run(t, "cp", "--sparse=always", filepath.Join(dir, "changed.raw"), inc)
 		apply(t, filepath.Join(dir, "extents.json"), inc, backup)
 		if sum(t, backup) != sum(t, disk) {
