@@ -132,7 +132,7 @@ func (d *bitmaps) change(ctx context.Context, what, name string, f func(s format
 		defer d.img.control.Unlock()
 		err = d.img.node.Exclusive(func() error { return f(s, context.WithoutCancel(ctx)) })
 		d.img.gen.Add(1)
-		err = errors.Join(err, d.img.node.Flush(ctx))
+		err = errors.Join(err, d.img.node.Flush(context.WithoutCancel(ctx)))
 	}
 	if err != nil {
 		return d.img.failed(what+" '"+name+"'", 0, 0, err)

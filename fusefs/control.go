@@ -65,13 +65,13 @@ type order struct {
 }
 
 // command runs a batch.
-func (h *controlHandle) command(cancel <-chan struct{}, batch string) error {
+func (h *controlHandle) command(by caller, batch string) error {
 	c := h.c
 	orders, err := c.understand(batch)
 	if err != nil || len(orders) == 0 {
 		return err
 	}
-	ctx, stop := interruptible(cancel)
+	ctx, stop := by.context()
 	defer stop()
 	return c.do(ctx, orders)
 }

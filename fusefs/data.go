@@ -204,7 +204,7 @@ func (h *dataHandle) flush() error {
 }
 
 // seek walks the runs from off on until one is of the kind that is looked for.
-func (h *dataHandle) seek(cancel <-chan struct{}, off int64, data bool) (int64, error) {
+func (h *dataHandle) seek(by caller, off int64, data bool) (int64, error) {
 	size := h.size()
 	if off >= size {
 		return 0, syscall.ENXIO
@@ -221,10 +221,8 @@ func (h *dataHandle) seek(cancel <-chan struct{}, off int64, data bool) (int64, 
 			return 0, syscall.EIO
 		}
 		off += n
-		select {
-		case <-cancel:
+		if by.gone() {
 			return 0, syscall.EINTR
-		default:
 		}
 	}
 	if data {

@@ -202,7 +202,20 @@ func (m *Mount) Mountpoint() string { return m.config.Mountpoint }
 // Wait returns when the tree is unmounted and the images are final on disk; the error is that of the last flush.
 func (m *Mount) Wait() error {
 	<-m.served
+	if m.session != nil {
+		m.session.listener.Close() // the kernel may give the number, and so the name, to another mount now
+	}
 	return m.finish()
+}
+
+// isOver reports whether the tree is unmounted.
+func (m *Mount) isOver() bool {
+	select {
+	case <-m.served:
+		return true
+	default:
+		return false
+	}
 }
 
 // finish closes the images, once.

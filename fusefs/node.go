@@ -74,7 +74,7 @@ type (
 	}
 	// commander takes what is written as commands.
 	commander interface {
-		command(cancel <-chan struct{}, batch string) error
+		command(by caller, batch string) error
 	}
 	syncer interface {
 		sync() error
@@ -85,13 +85,13 @@ type (
 	}
 	seeker interface {
 		// seek finds the next data, or the next hole, at or after off.
-		seek(cancel <-chan struct{}, off int64, data bool) (int64, error)
+		seek(by caller, off int64, data bool) (int64, error)
 	}
 	allocator interface {
 		// zero makes a range read as zeroes; punch allows to give up its storage.
 		zero(off, n int64, punch bool) error
 		// reserve takes the space that a range needs; it makes the disk longer unless keepSize.
-		reserve(cancel <-chan struct{}, off, n int64, keepSize bool) error
+		reserve(by caller, off, n int64, keepSize bool) error
 	}
 )
 

@@ -80,7 +80,7 @@ func (t *tree) Writev(cancel <-chan struct{}, in *fuse.WriteIn, data [][]byte) (
 		return 0, fuse.EBADF
 	}
 	batch := bytes.Join(data, nil)
-	return uint32(len(batch)), status(c.command(cancel, string(batch)))
+	return uint32(len(batch)), status(c.command(caller{cancel, in.Pid}, string(batch)))
 }
 
 // commands reports whether what is written to an open file are commands.
@@ -115,7 +115,7 @@ func (t *tree) Lseek(cancel <-chan struct{}, in *fuse.LseekIn, out *fuse.LseekOu
 	if int64(in.Offset) < 0 {
 		return fuse.Status(syscall.ENXIO)
 	}
-	at, err := s.seek(cancel, int64(in.Offset), in.Whence == seekData)
+	at, err := s.seek(caller{cancel, in.Pid}, int64(in.Offset), in.Whence == seekData)
 	out.Offset = uint64(at)
 	return status(err)
 }
@@ -139,7 +139,7 @@ func (t *tree) Fallocate(cancel <-chan struct{}, in *fuse.FallocateIn) fuse.Stat
 	}
 	switch in.Mode {
 	case 0, fallocKeepSize:
-		return status(a.reserve(cancel, off, n, in.Mode != 0))
+		return status(a.reserve(caller{cancel, in.Pid}, off, n, in.Mode != 0))
 	case fallocPunchHole | fallocKeepSize:
 		return status(a.zero(off, n, true))
 	case fallocZeroRange | fallocKeepSize, fallocZeroRange:

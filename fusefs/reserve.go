@@ -16,7 +16,7 @@ const reserveStep = 1 << 20
 
 // reserve is plain fallocate(2): afterwards no write to the range fails for want of space in the image. What the range
 // reads as does not change, so what a lower layer holds is copied up.
-func (h *dataHandle) reserve(cancel <-chan struct{}, off, n int64, keepSize bool) error {
+func (h *dataHandle) reserve(by caller, off, n int64, keepSize bool) error {
 	img, size := h.f.img, h.size()
 	switch {
 	case !h.f.writable:
@@ -24,7 +24,7 @@ func (h *dataHandle) reserve(cancel <-chan struct{}, off, n int64, keepSize bool
 	case off+n > size && (keepSize || h.f != img.disk):
 		return img.failed("fallocate", off, n, qerr.New(syscall.EOPNOTSUPP, "there is no space to reserve behind the end at %d", size))
 	}
-	ctx, stop := interruptible(cancel)
+	ctx, stop := by.context()
 	defer stop()
 	if n := min(n, size-off); n > 0 {
 		if err := img.reserve(ctx, h.f.base+off, n); err != nil {

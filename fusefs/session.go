@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -33,8 +34,15 @@ type session struct {
 
 func socketName(device string) string { return "@platter/" + device }
 
+// listenPatience is how long the name may still be that of a mount that ended, whose number the kernel gave to this one.
+const listenPatience = 10 * time.Second
+
 func listen(device string, m *Mount) (*session, error) {
 	l, err := net.Listen("unix", socketName(device))
+	for begun := time.Now(); errors.Is(err, syscall.EADDRINUSE) && time.Since(begun) < listenPatience; {
+		time.Sleep(5 * time.Millisecond)
+		l, err = net.Listen("unix", socketName(device))
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -55,7 +63,7 @@ func (s *session) serve() {
 
 func (s *session) talk(c net.Conn) {
 	uid, err := peer(c)
-	if err != nil || uid != 0 && int(uid) != os.Geteuid() {
+	if s.mount.isOver() || err != nil || uid != 0 && int(uid) != os.Geteuid() {
 		c.Close()
 		return
 	}
@@ -154,6 +162,25 @@ func (m Mounted) Status() ([]*qobj.Dict, error) {
 	}
 }
 
+// wait asks the daemon to tell of its end. One that closes the connection at once is that of a former mount with the
+// same number, which is about to go.
+func (m Mounted) wait() (net.Conn, *bufio.Reader, error) {
+	for try := 0; ; try++ {
+		c, r, err := m.dial("wait")
+		if err != nil {
+			return nil, nil, err
+		}
+		if _, err = r.ReadString('\n'); err == nil {
+			return c, r, nil
+		}
+		c.Close()
+		if try == 20 {
+			return nil, nil, err
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+}
+
 // Unmount unmounts and returns when the images are final on disk; the error may be that of their last flush. What is
 // mounted on the directory must be this program's.
 func Unmount(mountpoint string, lazily bool) error {
@@ -161,10 +188,9 @@ func Unmount(mountpoint string, lazily bool) error {
 	if !ok {
 		return qerr.New(syscall.EINVAL, "'%s' is not a mount of platter", mountpoint)
 	}
-	c, r, err := m.dial("wait")
+	c, r, err := m.wait()
 	if err == nil {
 		defer c.Close()
-		_, err = r.ReadString('\n')
 	}
 	gone := err != nil
 	if e := detach(m.Mountpoint, lazily || gone); e != nil {

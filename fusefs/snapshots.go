@@ -161,7 +161,7 @@ func (d *snapshots) create(ctx context.Context, name string) error {
 		return err
 	})
 	d.img.gen.Add(1)
-	return errors.Join(err, d.img.node.Flush(ctx))
+	return errors.Join(err, d.img.node.Flush(context.WithoutCancel(ctx)))
 }
 
 func (d *snapshots) rmdir(ctx context.Context, file string) error {
@@ -196,7 +196,7 @@ func (d *snapshots) remove(ctx context.Context, s *snapshot) error {
 		d.mu.Unlock()
 		d.img.tree.nodes.drop(s)
 	}
-	return errors.Join(err, d.img.node.Flush(ctx))
+	return errors.Join(err, d.img.node.Flush(context.WithoutCancel(ctx)))
 }
 
 func (d *snapshots) rename(ctx context.Context, from, to string) error {
@@ -234,7 +234,7 @@ func (d *snapshots) rename(ctx context.Context, from, to string) error {
 		s.is.Name, s.view.name = name, name
 		d.mu.Unlock()
 	}
-	if err = errors.Join(err, d.img.node.Flush(ctx)); err != nil {
+	if err = errors.Join(err, d.img.node.Flush(context.WithoutCancel(ctx))); err != nil {
 		return d.img.failed("renaming snapshot '"+s.is.Name+"'", 0, 0, err)
 	}
 	return nil

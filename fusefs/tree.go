@@ -1,7 +1,6 @@
 package fusefs
 
 import (
-	"context"
 	"syscall"
 	"time"
 
@@ -188,7 +187,7 @@ func (t *tree) Mkdir(cancel <-chan struct{}, in *fuse.MkdirIn, name string, out 
 	if err != nil {
 		return status(err)
 	}
-	ctx, stop := interruptible(cancel)
+	ctx, stop := caller{cancel, in.Pid}.context()
 	defer stop()
 	if err := dir.mkdir(ctx, name); err != nil {
 		return status(err)
@@ -202,7 +201,7 @@ func (t *tree) Rmdir(cancel <-chan struct{}, h *fuse.InHeader, name string) fuse
 	if err != nil {
 		return status(err)
 	}
-	ctx, stop := interruptible(cancel)
+	ctx, stop := caller{cancel, h.Pid}.context()
 	defer stop()
 	return status(dir.rmdir(ctx, name))
 }
@@ -219,7 +218,7 @@ func (t *tree) Rename(cancel <-chan struct{}, in *fuse.RenameIn, from, to string
 	if err != nil {
 		return status(err)
 	}
-	ctx, stop := interruptible(cancel)
+	ctx, stop := caller{cancel, in.Pid}.context()
 	defer stop()
 	return status(dir.rename(ctx, from, to))
 }
@@ -269,20 +268,6 @@ func (t *tree) Link(<-chan struct{}, *fuse.LinkIn, string, *fuse.EntryOut) fuse.
 
 // Unlink is refused.
 func (t *tree) Unlink(<-chan struct{}, *fuse.InHeader, string) fuse.Status { return t.refused() }
-
-// interruptible makes a context that ends when the caller of the request is interrupted.
-func interruptible(cancel <-chan struct{}) (context.Context, func()) {
-	ctx, stop := context.WithCancel(context.Background())
-	done := make(chan struct{})
-	go func() {
-		select {
-		case <-cancel:
-			stop()
-		case <-done:
-		}
-	}()
-	return ctx, func() { close(done); stop() }
-}
 
 // StatFs describes the host file system below the images, in units of 4 KiB: loop devices take the unit as their
 // discard granularity, so it is never 0.

@@ -243,10 +243,10 @@ func TestBitmapsAsDirectories(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if from, err := h.(seeker).seek(nil, 0, true); err != nil || from != 8192 {
+	if from, err := h.(seeker).seek(caller{}, 0, true); err != nil || from != 8192 {
 		t.Errorf("data begins at %d, %v", from, err)
 	}
-	if to, err := h.(seeker).seek(nil, 8192, false); err != nil || to != 12288 {
+	if to, err := h.(seeker).seek(caller{}, 8192, false); err != nil || to != 12288 {
 		t.Errorf("data ends at %d, %v", to, err)
 	}
 	got := make([]byte, 64<<10)
@@ -315,15 +315,15 @@ func TestControlIsAllOrNothing(t *testing.T) {
 		{"one 'two", "", syscall.EINVAL}, {"flush\ncancel", "", nil}, {"\n\n", "", nil},
 	} {
 		done = ""
-		if err := h.command(nil, x.batch); !errors.Is(err, x.err) || done != x.done {
+		if err := h.command(caller{}, x.batch); !errors.Is(err, x.err) || done != x.done {
 			t.Errorf("%q: %v, done %q; want %v, %q", x.batch, err, done, x.err, x.done)
 		}
 	}
 	img.readOnly = true
-	if err := h.command(nil, "one"); !errors.Is(err, syscall.EROFS) {
+	if err := h.command(caller{}, "one"); !errors.Is(err, syscall.EROFS) {
 		t.Errorf("on a read-only mount: %v", err)
 	}
-	if err := h.command(nil, "read"); err != nil {
+	if err := h.command(caller{}, "read"); err != nil {
 		t.Error(err)
 	}
 }

@@ -22,7 +22,7 @@ import (
 var platter string
 
 func TestMain(m *testing.M) {
-	dir, err := os.MkdirTemp("", "platter-mount-test")
+	dir, err := os.MkdirTemp("", "mounts")
 	if err != nil {
 		panic(err)
 	}

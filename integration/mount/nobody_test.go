@@ -15,7 +15,7 @@ func TestAsAUserWithoutRights(t *testing.T) {
 	}
 	as := nobody(t)
 	qemu := stock(t, "qemu-img")
-	dir, err := os.MkdirTemp("", "user")
+	dir, err := os.MkdirTemp("/tmp", "u") // short, since sockets lie below it
 	if err != nil {
 		t.Fatal(err)
 	}

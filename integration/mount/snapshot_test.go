@@ -105,10 +105,6 @@ func TestSnapshotDirectories(t *testing.T) {
 // A snapshot under four writers is one point in time: what was finished when mkdir began is in it, what began after
 // mkdir returned is not, and of each writer it has a beginning of what was written.
 func TestSnapshotsUnderWritersAreOnePoint(t *testing.T) {
-	rounds := 25
-	if testing.Short() {
-		rounds = 5
-	}
 	const slots, each = 256, 16 << 20
 	image := qcow2Image(t, "64M")
 	mnt := mountAt(t, image)
@@ -134,7 +130,7 @@ func TestSnapshotsUnderWritersAreOnePoint(t *testing.T) {
 			}
 		}()
 	}
-	for round := range rounds {
+	for round := range rounds(15, 50) {
 		var before, after [4]uint64
 		for w := range before {
 			before[w] = done[w].Load()
