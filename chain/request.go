@@ -98,14 +98,6 @@ func (n *Node) readWidened(ctx context.Context, p []byte, off, align int64) erro
 	return nil
 }
 
-// Touch says that the content was changed past this node, through the descriptor of the file that holds it: the next
-// flush must not find that there is nothing to do.
-func (n *Node) Touch() {
-	for p := n; p != nil; p = p.File() {
-		p.writes.Add(1)
-	}
-}
-
 // Flush makes everything that completed before survive a loss of power. After it failed once it fails for good: the
 // kernel may have dropped what could not be written, so a later success would prove nothing.
 func (n *Node) Flush(ctx context.Context) error {

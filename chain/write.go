@@ -2,6 +2,7 @@ package chain
 
 import (
 	"context"
+	"errors"
 	"syscall"
 
 	"platter/formats"
@@ -160,6 +161,25 @@ func (n *Node) writeAround(ctx context.Context, p []byte, off int64, f formats.W
 		buf = buf[:n.Size()-first]
 	}
 	return n.writeSplit(ctx, buf, first, f, l.MaxTransfer)
+}
+
+// CopyIn has the file system copy from an open file into the range, which lies within the image. ENOTSUP where that cannot
+// be done.
+func (n *Node) CopyIn(ctx context.Context, off, length int64, fd int, from int64) error {
+	to, ok := n.img.(formats.HostCopier)
+	l := n.Limits()
+	if !ok || length == 0 || off%l.Align != 0 || length%l.Align != 0 || n.probe != nil && off < sectorSize {
+		return syscall.ENOTSUP
+	}
+	if err := n.enterWrite(ctx, off, length); err != nil {
+		return err
+	}
+	err := to.CopyIn(ctx, off, length, fd, from)
+	if errors.Is(err, syscall.ENOTSUP) {
+		n.leaveWrite()
+		return err
+	}
+	return n.writeThrough(ctx, err)
 }
 
 // WriteCompressed passes a cluster to the driver to be stored compressed.

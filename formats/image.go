@@ -47,6 +47,13 @@ type (
 	}
 )
 
+// HostCopier is an image that can take data out of a file of this machine, which the file system copies or shares.
+type HostCopier interface {
+	// CopyIn makes [off, off+n) what lies in the open file fd from offset from on. With ENOTSUP nothing was done, and the
+	// data is to be written instead; after any other error a part of it may be there.
+	CopyIn(ctx context.Context, off, n int64, fd int, from int64) error
+}
+
 // File is what a driver is given as a child: every data operation, any alignment. chain.Node implements it. An
 // operation that the storage below cannot do fails with syscall.ENOTSUP.
 type File interface {

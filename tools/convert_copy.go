@@ -53,7 +53,7 @@ func (c *conversion) copy(ctx context.Context) error {
 		},
 		Store: func(ctx context.Context, p copier.Piece, buf []byte, scratch *copier.Scratch, turn *formats.Turn) error {
 			if scratch.Extra == true {
-				if c.copies(p) && c.copyByHost(ctx, p) {
+				if c.copies(p) && c.copyByHost(ctx, p, turn) {
 					return nil
 				}
 				if err := c.read(ctx, buf, p.Off); err != nil {

@@ -2,6 +2,7 @@ package tools
 
 import (
 	"context"
+	"errors"
 	"sync/atomic"
 	"syscall"
 
@@ -15,10 +16,7 @@ import (
 // offloader lets the file system copy (-C). It gives up for good at the first piece that cannot be copied so; the usual
 // way then goes on from there. What is copied is not searched for zeroes.
 type offloader struct {
-	on atomic.Bool
-	// fd is the target's file if its bytes lie there as the guest sees them; -1: the target places them, and the pieces
-	// are written, but not searched for zeroes either.
-	fd  int
+	on  atomic.Bool
 	dev uint64 // file system of the target
 }
 
@@ -31,7 +29,6 @@ type hostRange struct {
 
 // startOffload decides whether the file system may copy.
 func (c *conversion) startOffload() {
-	c.offload.fd = -1
 	if !c.CopyRange || !c.target.Driver().CopyRange {
 		return
 	}
@@ -45,9 +42,6 @@ func (c *conversion) startOffload() {
 	}
 	c.offload.on.Store(true)
 	c.offload.dev = h.dev
-	if t := c.target; t.Driver().RawCreate && t.File() == file && c.create != nil {
-		c.offload.fd = h.fd
-	}
 }
 
 // hostFile is the beginning of an open file of this machine.
@@ -87,7 +81,7 @@ func (c *conversion) place(source *chain.Node, e chain.Layer) any {
 
 // copies reports whether the piece is copied by the file system.
 func (c *conversion) copies(p copier.Piece) bool {
-	return p.Note != nil && c.offload.on.Load() && c.offload.fd >= 0
+	return p.Note != nil && c.offload.on.Load()
 }
 
 // whole reports whether the piece is written without a search for zeroes.
@@ -96,23 +90,14 @@ func (c *conversion) whole(p copier.Piece) bool {
 }
 
 // copyByHost lets the file system copy a piece; false if it did not. A part may be copied then.
-func (c *conversion) copyByHost(ctx context.Context, p copier.Piece) bool {
+func (c *conversion) copyByHost(ctx context.Context, p copier.Piece, turn *formats.Turn) bool {
 	h := p.Note.(hostRange)
-	to := p.Off
-	defer c.target.Touch()
-	for left := p.Len; left > 0; {
-		if ctx.Err() != nil {
-			return false
-		}
-		n, err := unix.CopyFileRange(h.fd, &h.off, c.offload.fd, &to, int(left), 0)
-		if err == syscall.EINTR {
-			continue
-		}
-		if err != nil || n == 0 {
-			c.offload.on.Store(false)
-			return false
-		}
-		left -= int64(n)
+	if c.limit.wait(ctx, p.Len) != nil {
+		return false
 	}
-	return true
+	err := c.target.CopyIn(formats.WithTurn(ctx, turn), p.Off, p.Len, h.fd, h.off)
+	if err != nil && !errors.Is(err, syscall.ENOTSUP) {
+		c.offload.on.Store(false)
+	}
+	return err == nil
 }

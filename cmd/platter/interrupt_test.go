@@ -147,3 +147,10 @@ func TestProgressOnRequest(t *testing.T) {
 		t.Error("the copy differs")
 	}
 }
+
+// elapsed is how long f takes, in seconds.
+func elapsed(f func()) float64 {
+	start := time.Now()
+	f()
+	return time.Since(start).Seconds()
+}

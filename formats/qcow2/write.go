@@ -44,6 +44,31 @@ func (i *image) ready(ctx context.Context) error {
 }
 
 func (i *image) write(ctx context.Context, p []byte, g guestOff) error {
+	return i.writeBy(ctx, g, int64(len(p)), func(ctx context.Context, w place, done int64) error {
+		part := p[done : done+w.n]
+		if w.alloc == nil {
+			return i.writeData(ctx, part, g+guestOff(done), w.host)
+		}
+		return i.fill(ctx, w.alloc, part)
+	})
+}
+
+// CopyIn gives the clusters of a range their places and has the file copy the data there.
+func (i *image) CopyIn(ctx context.Context, off, n int64, fd int, from int64) error {
+	if err := i.ready(ctx); err != nil {
+		return err
+	}
+	to, ok := i.data.(formats.HostCopier)
+	if !ok || i.cipher != nil || i.inCluster(off) != 0 || i.inCluster(n) != 0 {
+		return syscall.ENOTSUP
+	}
+	return i.writeBy(ctx, guestOff(off), n, func(ctx context.Context, w place, done int64) error {
+		return to.CopyIn(ctx, int64(w.host), w.n, fd, from+done)
+	})
+}
+
+// writeBy finds or makes the places for n bytes at g and has store fill them, from the first byte on.
+func (i *image) writeBy(ctx context.Context, g guestOff, n int64, store func(ctx context.Context, w place, done int64) error) error {
 	epoch := i.requests.enter()
 	defer i.requests.leave(epoch)
 	turn := formats.TurnOf(ctx)
@@ -52,8 +77,8 @@ func (i *image) write(ctx context.Context, p []byte, g guestOff) error {
 	}
 	ctx = formats.Committed(formats.WithTurn(ctx, nil))
 	var hint hostOff
-	for len(p) > 0 {
-		w, err := i.placeFor(ctx, g, int64(len(p)), hint)
+	for done := int64(0); done < n; {
+		w, err := i.placeFor(ctx, g+guestOff(done), n-done, hint)
 		if err != nil {
 			return err
 		}
@@ -63,20 +88,17 @@ func (i *image) write(ctx context.Context, p []byte, g guestOff) error {
 			}
 			return err
 		}
-		if w.n == int64(len(p)) { // all is allocated
+		if w.n == n-done { // all is allocated
 			turn.Pass()
 		}
-		part := p[:w.n]
-		if w.alloc == nil {
-			err = i.writeData(ctx, part, g, w.host)
-		} else {
-			err = i.fill(ctx, w.alloc, part)
+		err = store(ctx, w, done)
+		if w.alloc != nil {
 			err = i.settle(ctx, w.alloc, err)
 		}
 		if err != nil {
 			return err
 		}
-		p, g, hint = p[w.n:], g+guestOff(w.n), w.host+hostOff(w.n)
+		done, hint = done+w.n, w.host+hostOff(w.n)
 	}
 	return nil
 }

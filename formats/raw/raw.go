@@ -103,6 +103,15 @@ func (r *image) WriteAt(ctx context.Context, p []byte, off int64, f formats.Writ
 	return r.file.WriteAt(ctx, p, off+r.off, f)
 }
 
+// CopyIn is the file's.
+func (r *image) CopyIn(ctx context.Context, off, n int64, fd int, from int64) error {
+	to, ok := r.file.(formats.HostCopier)
+	if !ok {
+		return syscall.ENOTSUP
+	}
+	return to.CopyIn(ctx, off+r.off, n, fd, from)
+}
+
 func (r *image) WriteZeroes(ctx context.Context, off, n int64, f formats.WriteFlags) error {
 	return r.file.WriteZeroes(ctx, off+r.off, n, f|formats.NoFallback)
 }

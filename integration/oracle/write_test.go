@@ -83,6 +83,25 @@ const convertTable = `
 	convert -m 0 disk.$F out.raw
 	convert -m 17 disk.$F out.raw
 	convert -C -O raw disk.$F out.raw
+	convert -C -O $F disk.$F out.$F
+	convert -C -f raw -O $F plain.raw out.$F
+	convert -C -n -O raw disk.$F plain.raw
+	convert -C -n -O $F plain.raw blank.$F
+	convert -C -n -O $F plain.raw small.$F
+	convert -C -W -m 2 -O raw disk.$F out.raw
+	convert -C -r 1G -O raw disk.$F out.raw
+	convert -C --salvage -O raw disk.$F out.raw
+	convert -C -O $F plain.raw small.$F out.$F
+	convert -C -O $F -B plain.raw -F raw disk.$F out.$F
+	convert -C -p -O raw disk.$F out.raw
+	convert -n -W -m 4 -O raw disk.$F plain.raw
+	convert --target-is-zero -n -C -O raw disk.$F plain.raw
+	convert -n -S 0 -O $F plain.raw blank.$F
+	convert -n --salvage -O $F plain.raw blank.$F
+	convert -n disk.$F small.$F plain.raw
+	convert -n --target-is-zero -S 64k -O $F disk.$F blank.$F
+	convert --target-is-zero -B plain.raw -F raw -O $F disk.$F out.$F
+	convert -n -B plain.raw -F raw -O $F disk.$F blank.$F
 	convert -C -S 4k -O raw disk.$F out.raw
 	convert -C -c -O qcow2 disk.$F out.qcow2
 	convert -r 1G -O raw disk.$F out.raw
