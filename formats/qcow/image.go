@@ -58,13 +58,18 @@ func (d *image) Info(context.Context) (formats.Info, error) {
 // Specific is nothing.
 func (d *image) Specific(context.Context) (string, *qobj.Dict, error) { return "", nil, nil }
 
-// Status stops at every cluster, as QEMU's driver does; the callers merge.
+// Status stops at every cluster with data, as QEMU's driver does; the callers merge. What is not there is told of at once,
+// since a small file can have very much of it.
 func (d *image) Status(ctx context.Context, off, n int64) (formats.Extent, error) {
 	inside := off & (d.clusterSize - 1)
-	n = min(n, d.clusterSize-inside)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	entry, err := d.entry(ctx, off)
+	if err == nil && entry == 0 {
+		_, n, err = d.run(ctx, off, n)
+	} else {
+		n = min(n, d.clusterSize-inside)
+	}
 	switch {
 	case err != nil:
 		return formats.Extent{}, err
