@@ -111,7 +111,7 @@ func (a *audit) checkRefcounts() error {
 		a.res.CheckErrors++
 		return qerr.New(syscall.EFBIG, "the image file has too many clusters")
 	}
-	a.counts = newCounts(n, a.refMax)
+	a.counts = newCounts(n, 1+len(a.snapshots.list), a.refMax)
 	a.table = make([]byte, a.clusterSize)
 	a.res.TotalClusters = a.clustersFor(a.size.Load())
 	if err := a.count(a.fix); err != nil {
