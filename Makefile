@@ -21,7 +21,7 @@ run: build
 	@integration/setup/packages.sh run
 	@integration/setup/run.sh
 
-# PLATTER_LONG=1 runs long variants: all layouts in the suites, all combinations in the model tests.
+# PLATTER_LONG=1 runs long variants: all layouts in the suites, all combinations in the model tests, all rounds on mounts.
 test:
 	@integration/setup/packages.sh test
 	@integration/setup/oracle.sh

@@ -35,10 +35,11 @@ type lending interface {
 type dataFile struct {
 	img *image
 	content
-	base     int64 // where the file begins in the guest disk
-	writable bool  // writes go to the guest disk at base
-	window   bool  // part of another file: not cached, so that both agree (see notifier)
-	live     bool  // changes without the kernel's or our telling; nothing is cached
+	base     int64     // where the file begins in the guest disk
+	writable bool      // writes go to the guest disk at base
+	window   bool      // part of another file: not cached, so that both agree (see notifier)
+	live     bool      // changes without the kernel's or our telling; nothing is cached
+	taken    time.Time // when the content became what it will always be; zero if it may change
 	tags     map[string]string
 	opens    atomic.Int32
 	direct   passthrough
@@ -58,6 +59,9 @@ func (f *dataFile) attr(a *fuse.Attr) error {
 	a.Blocks = uint64(f.space.Load()+511) / 512
 	a.Blksize = preferredIO
 	t := time.Unix(0, f.img.mtime.Load())
+	if !f.taken.IsZero() {
+		t = f.taken
+	}
 	a.SetTimes(&t, &t, &t)
 	return nil
 }

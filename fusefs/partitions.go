@@ -77,7 +77,7 @@ func (d *partitions) file(p ptable.Partition) *dataFile {
 		return f
 	}
 	return &dataFile{img: d.img, content: &window{of: d.disk.content, off: p.Start, n: p.Size}, base: d.disk.base + p.Start,
-		writable: d.disk.writable, window: d.disk.writable, tags: d.disk.tags}
+		writable: d.disk.writable, window: d.disk.writable, taken: d.disk.taken, tags: d.disk.tags}
 }
 
 // contents recognises what is in the partitions. The lock is held.

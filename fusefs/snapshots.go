@@ -279,12 +279,13 @@ func newSnapshot(d *snapshots, sn formats.Snapshot) *snapshot {
 	s.view = &snapshotView{img: d.img, id: sn.ID, name: sn.Name, n: s.is.DiskSize}
 	tags := tagsOf(d.img.node, 0)
 	tags["user.platter.snapshot-id"] = sn.ID
-	s.disk = &dataFile{img: d.img, content: s.view, tags: tags}
+	taken := time.Unix(int64(sn.DateSec), int64(sn.DateNsec))
+	s.disk = &dataFile{img: d.img, content: s.view, taken: taken, tags: tags}
 	s.data = append(s.data, s.disk)
 	s.add("disk.raw", s.disk)
 	s.add("partitions", newPartitions(s.disk))
 	if sn.VMStateSize > 0 {
-		f := &dataFile{img: d.img, content: &vmstate{view: s.view, n: int64(sn.VMStateSize)}, tags: tags}
+		f := &dataFile{img: d.img, content: &vmstate{view: s.view, n: int64(sn.VMStateSize)}, taken: taken, tags: tags}
 		s.data = append(s.data, f)
 		s.add("vmstate.raw", f)
 	}

@@ -156,6 +156,11 @@ func TestAttributes(t *testing.T) {
 	unmount(t, mnt)
 	mnt = mountAt(t, base)
 	os.Mkdir(filepath.Join(mnt, "snapshots", "s"), 0o755)
+	before, _ := os.Stat(filepath.Join(mnt, "snapshots/s/disk.raw"))
+	os.WriteFile(filepath.Join(mnt, "disk.raw"), []byte("x"), 0)
+	if after, err := os.Stat(filepath.Join(mnt, "snapshots/s/disk.raw")); err != nil || !after.ModTime().Equal(before.ModTime()) {
+		t.Errorf("a write to the disk changed the time of a snapshot: %v", err)
+	}
 	for attr, want := range map[string]string{"snapshot-id": "1", "format": "qcow2", "layer": "0", "host-path": base} {
 		if got := get("snapshots/s/disk.raw", attr); got != want {
 			t.Errorf("snapshot's %s: %q, want %q", attr, got, want)
