@@ -209,30 +209,44 @@ func (h *dataHandle) flush() error {
 
 // seek walks the runs from off on until one is of the kind that is looked for.
 func (h *dataHandle) seek(by caller, off int64, data bool) (int64, error) {
-	size := h.size()
-	if off >= size {
-		return 0, syscall.ENXIO
-	}
-	for off < size {
-		n, is, err := h.run(off, size-off)
-		if err != nil {
-			return 0, h.f.img.failed("looking for holes", h.f.base+off, size-off, err)
+	for {
+		at, done, err := h.seekSome(off, data)
+		if done {
+			return at, err
 		}
-		if is == data {
-			return off, nil
-		}
-		if n <= 0 {
-			return 0, syscall.EIO
-		}
-		off += n
-		if by.gone() {
+		if off = at; by.gone() {
 			return 0, syscall.EINTR
 		}
 	}
-	if data {
-		return 0, syscall.ENXIO
+}
+
+// seekSome walks no more than some runs; done is false where it has to be called again, with what it returned.
+func (h *dataHandle) seekSome(off int64, data bool) (at int64, done bool, err error) {
+	const most = 64
+	size := h.size()
+	if off >= size {
+		return 0, true, syscall.ENXIO
 	}
-	return size, nil
+	for k := 0; off < size; k++ {
+		if k == most {
+			return off, false, nil
+		}
+		n, is, err := h.run(off, size-off)
+		if err != nil {
+			return 0, true, h.f.img.failed("looking for holes", h.f.base+off, size-off, err)
+		}
+		if is == data {
+			return off, true, nil
+		}
+		if n <= 0 {
+			return 0, true, syscall.EIO
+		}
+		off += n
+	}
+	if data {
+		return 0, true, syscall.ENXIO
+	}
+	return size, true, nil
 }
 
 // view is the guest disk as seen from a node of the chain.

@@ -105,9 +105,21 @@ func (t *tree) Flush(_ <-chan struct{}, in *fuse.FlushIn) fuse.Status {
 	return fuse.OK
 }
 
-// Lseek is lseek(2) with SEEK_DATA and SEEK_HOLE; the kernel does the others.
+// Whence of lseek(2); the kernel does the others.
+const seekData, seekHole = 3, 4
+
+// seekAt is lseek(2) where the answer is near; ok is false where the search is long and must be possible to interrupt.
+func (t *tree) seekAt(in *fuse.LseekIn) (at int64, st fuse.Status, ok bool) {
+	h, is := t.handles.get(in.Fh).(*dataHandle)
+	if !is || in.Whence != seekData && in.Whence != seekHole || int64(in.Offset) < 0 {
+		return 0, 0, false
+	}
+	at, done, err := h.seekSome(int64(in.Offset), in.Whence == seekData)
+	return at, status(err), done
+}
+
+// Lseek is lseek(2) with SEEK_DATA and SEEK_HOLE.
 func (t *tree) Lseek(cancel <-chan struct{}, in *fuse.LseekIn, out *fuse.LseekOut) fuse.Status {
-	const seekData, seekHole = 3, 4
 	s, ok := t.handles.get(in.Fh).(seeker)
 	if !ok || in.Whence != seekData && in.Whence != seekHole {
 		return fuse.EINVAL

@@ -47,6 +47,7 @@ const (
 	opRead     = 15
 	opWrite    = 16
 	opIntr     = 36
+	opLseek    = 46
 	devClone   = 0x8004e500 // FUSE_DEV_IOC_CLONE
 	lendFrom   = 64 << 10   // less is copied: describing it costs as much
 	stuckAfter = 3 * time.Millisecond
@@ -203,6 +204,9 @@ func (w *worker) handle(n int) {
 			}
 		}
 	}
+	if h.Opcode == opLseek && n >= int(unsafe.Sizeof(fuse.LseekIn{})) && w.seek((*fuse.LseekIn)(unsafe.Pointer(&w.in[0]))) {
+		return
+	}
 	size, st := w.proto.HandleRequest([][]byte{w.in[:n]}, [][]byte{w.out})
 	if h.Opcode == opIntr && size >= outHeader {
 		return // a request that is not interruptible; the kernel would only ask again
@@ -266,6 +270,22 @@ func (w *worker) write(in *fuse.WriteIn, p []byte) {
 	}
 	*(*fuse.WriteOut)(unsafe.Pointer(&w.out[outHeader])) = fuse.WriteOut{Size: uint32(n)}
 	w.reply(in.Unique, st, int(unsafe.Sizeof(fuse.WriteOut{})))
+}
+
+// seek answers an LSEEK, as cp, tar and others send for each run of a disk, if the answer is near.
+func (w *worker) seek(in *fuse.LseekIn) bool {
+	near := false
+	at, st := w.guard(func() (int, fuse.Status) {
+		at, st, ok := w.tree.seekAt(in)
+		near = ok
+		return int(at), st
+	})
+	if !near && st.Ok() {
+		return false
+	}
+	*(*fuse.LseekOut)(unsafe.Pointer(&w.out[outHeader])) = fuse.LseekOut{Offset: uint64(at)}
+	w.reply(in.Unique, st, int(unsafe.Sizeof(fuse.LseekOut{})))
+	return true
 }
 
 // guard turns a panic of a driver into an error of this request.
