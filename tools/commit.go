@@ -98,6 +98,7 @@ func commit(ctx context.Context, n, base *chain.Node, o CommitOptions) error {
 // commitData copies into base what the layers above it hold, and flushes it.
 func commitData(ctx context.Context, n, base *chain.Node, o CommitOptions) error {
 	size := n.Size()
+	o.Meter.whole(size)
 	if size > base.Size() {
 		if err := base.Truncate(ctx, size, formats.PreallocOff); err != nil {
 			return err

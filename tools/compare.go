@@ -85,6 +85,7 @@ func (c *comparison) run(ctx context.Context) (int, error) {
 	c.same = min(c.ends[0].size, c.ends[1].size)
 	c.all = max(c.ends[0].size, c.ends[1].size)
 	c.Meter.Advance(0, 100)
+	c.Meter.whole(c.all)
 	err := c.compare(ctx)
 	v, ended := err.(*verdict)
 	switch {

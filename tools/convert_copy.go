@@ -30,6 +30,7 @@ func (c *conversion) copy(ctx context.Context) error {
 			return err
 		}
 	}
+	c.Meter.whole(m.total)
 	p := &planner{conversion: c}
 	c.limit = newLimiter(c.Rate)
 	_, ahead := formats.As[formats.AheadCompressor](c.target.SkipFilters().Unwrap())

@@ -12,6 +12,8 @@ type Meter struct {
 	Show func(percent float32)
 	// Tick, if not nil, is called at every advance, for progress on request (SIGUSR1).
 	Tick func(percent float32)
+	// Whole, if not nil, is told how many bytes the whole job is, once that is known.
+	Whole func(bytes int64)
 	// Skip is how many percent the meter must move before Show is called again; 0 means 1. compare has 2.
 	Skip float32
 
@@ -25,6 +27,13 @@ func (m *Meter) Started() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.started
+}
+
+// whole says how many bytes the job is.
+func (m *Meter) whole(bytes int64) {
+	if m != nil && m.Whole != nil {
+		m.Whole(bytes)
+	}
 }
 
 // stay shows a meter that a failed job has left at 0 as often as stock's does: it looks at the job twice before it ends.

@@ -107,6 +107,7 @@ func (r *rebaser) copy(ctx context.Context, env *Env, info formats.Info) error {
 	}
 	r.oldBuf, r.newBuf = make([]byte, copyUnit), make([]byte, copyUnit)
 	size := r.n.Size()
+	r.o.Meter.whole(size)
 	step := float32(100)
 	if size > 0 {
 		step = 100 / float32(size/min(size, copyUnit))

@@ -20,20 +20,10 @@ import (
 type Progress struct {
 	Meter *tools.Meter // to be given to the verb
 	end   func()
-	bar   *bar // nil if none is drawn
 }
 
 // End finishes what is shown, after a failure, too.
 func (p *Progress) End() { p.end() }
-
-// Total says how many bytes the whole job is, so that a bar can show the rate in bytes.
-func (p *Progress) Total(n int64) {
-	if p.bar != nil {
-		p.bar.mu.Lock()
-		p.bar.total = n
-		p.bar.mu.Unlock()
-	}
-}
 
 // Line is qemu-img's way, which -p asks for: one line, written over.
 func Line(out io.Writer) *Progress {
@@ -68,7 +58,7 @@ func OnRequest(out io.Writer) *Progress {
 // Bar draws a bar with the rate and the remaining time on a terminal.
 func Bar(out io.Writer) *Progress {
 	b := &bar{out: out, now: time.Now, width: terminalWidth(out)}
-	return &Progress{&tools.Meter{Tick: b.tick}, b.clear, b}
+	return &Progress{&tools.Meter{Tick: b.tick, Whole: b.whole}, b.clear}
 }
 
 // bar is one line that is drawn over and over.
@@ -88,6 +78,13 @@ const (
 	barDelay    = 500 * time.Millisecond // what is over sooner needs no bar
 	barInterval = 100 * time.Millisecond
 )
+
+// whole lets the bar show the rate in bytes.
+func (b *bar) whole(bytes int64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.total = bytes
+}
 
 func (b *bar) tick(percent float32) {
 	b.mu.Lock()

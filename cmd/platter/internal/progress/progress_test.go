@@ -54,7 +54,7 @@ func TestBar(t *testing.T) {
 	if out.String() != want {
 		t.Errorf("\n got %q\nwant %q", out.String(), want)
 	}
-	b.total = 1 << 30
+	b.whole(1 << 30)
 	if got := b.line(20, 10*time.Second); !strings.HasSuffix(got, "]  20.0 %  20.5 MiB/s  0:40 left") || len(got) > 60 {
 		t.Errorf("%q", got)
 	}
