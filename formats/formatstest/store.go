@@ -142,8 +142,8 @@ func (f *file) ReadAt(_ context.Context, p []byte, off int64) error {
 	return nil
 }
 
-// maxFile is the largest file, as file systems have one.
-const maxFile = 4 << 30
+// maxFile is the largest file, as file systems have one; all of it is in memory.
+const maxFile = 256 << 20
 
 func fits(off, n int64) error {
 	if n > maxFile-off {
