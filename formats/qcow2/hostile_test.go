@@ -13,6 +13,7 @@ import (
 	"platter/chain"
 	"platter/formats"
 	"platter/formats/qerr"
+	"platter/formats/qobj"
 )
 
 // wound is a change of bytes of an image, in hexadecimal.
@@ -176,5 +177,50 @@ func TestOverlapsMarkTheImageCorrupt(t *testing.T) {
 				t.Error("the corrupt bit is not set")
 			}
 		})
+	}
+}
+
+// TestRuntimeOptionsAsStock compares what is said of runtime options, on images with and without a data file.
+func TestRuntimeOptionsAsStock(t *testing.T) {
+	oracleTool(t, "qemu-img")
+	t.Chdir(fastDir(t))
+	stock(t, "qemu-img", "create", "-q", "-f", "qcow2", "plain", "8M")
+	stock(t, "qemu-img", "create", "-q", "-f", "qcow2", "-o", "compat=0.10", "old", "8M")
+	stock(t, "qemu-img", "create", "-q", "-f", "qcow2", "-o", "data_file=gone", "apart", "8M")
+	for name, size := range map[string]int64{"other": 1 << 20, "gone": 0} {
+		os.Remove(name)
+		if size > 0 {
+			os.WriteFile(name, make([]byte, size), 0o600)
+		}
+	}
+	for _, o := range []string{"lazy-refcounts=on", "discard-no-unref=on", "overlap-check=foo", "overlap-check.template=foo",
+		"overlap-check=all,overlap-check.template=none", "overlap-check.inactive-l2=on", "l2-cache-size=1E", "l2-cache-size=0",
+		"l2-cache-entry-size=256", "l2-cache-entry-size=1000", "l2-cache-entry-size=128k", "refcount-cache-size=1E",
+		"cache-size=1M,l2-cache-size=2M", "cache-size=1M,refcount-cache-size=2M", "cache-size=1M,l2-cache-size=1k,refcount-cache-size=1k",
+		"cache-clean-interval=99999999999", "encrypt.format=luks", "encrypt.key-secret=nosuch", "data-file.filename=other",
+		"data-file=nosuch", "data-file.filename=missing", "data-file.driver=nosuch", "data-file.filename=other,l2-cache-entry-size=256"} {
+		for _, image := range []string{"plain", "old", "apart"} {
+			list := "driver=qcow2,file.filename=" + image + "," + o
+			out, _ := tryStock(t, "qemu-img", "check", "--image-opts", list)
+			want := ""
+			if _, message, failed := strings.Cut(out, "Could not open '"+list+"': "); failed {
+				want = strings.TrimSpace(message)
+			}
+			opts := qobj.NewDict()
+			for _, pair := range strings.Split(list, ",") {
+				k, v, _ := strings.Cut(pair, "=")
+				opts.Set(k, v)
+			}
+			n, err := chain.Open(context.Background(), env(nil), chain.Request{Options: opts, Flags: formats.ForCheck})
+			got := ""
+			if err != nil {
+				got = qerr.Text(err)
+			} else {
+				n.Close()
+			}
+			if got != want {
+				t.Errorf("%s: %q, want %q", list, got, want)
+			}
+		}
 	}
 }

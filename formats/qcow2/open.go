@@ -42,11 +42,19 @@ func needs(ctx context.Context, a formats.OpenArgs) ([]formats.Need, error) {
 		return nil, qerr.New(syscall.EINVAL, "A block device must be specified for \"file\"")
 	}
 	h, err := readHeader(ctx, a.File)
-	if err != nil || h.incompat&incompatDataFile == 0 {
+	if err != nil || a.Flags.Has(formats.NoIO) {
 		return nil, nil // open reports what is wrong
 	}
-	if a.Flags.Has(formats.NoIO) {
+	// Options are looked at before any data file is opened; what is wrong with them open reports, too.
+	if i := newImage(a, h); i.checkHeader(ctx) != nil || i.parseOptions(a.Options) != nil {
 		return nil, nil
+	}
+	if h.incompat&incompatDataFile == 0 {
+		if h.cryptMethod == cryptLUKS {
+			return nil, nil // the passphrase is asked for first
+		}
+		// If options give one nevertheless, it is opened, and then refused.
+		return []formats.Need{{Role: "data-file", Given: true, Literal: true}}, nil
 	}
 	quiet := &formats.Env{Warn: func(string, ...any) {}, Report: func(string, ...any) {}}
 	if err := h.readExtensions(ctx, a.File, quiet); err != nil {

@@ -177,13 +177,14 @@ func (i *image) cacheSizes(v *option.Values) error {
 		case hasRef && refs > total:
 			return qerr.New(syscall.EINVAL, "refcount-cache-size may not exceed cache-size")
 		case hasL2:
-			refs = total - l2
+			refs = total - min(l2, uint64(i.roundUp(needed)))
 		case hasRef:
 			l2 = total - refs
 		default:
 			l2, refs = splitCache(total, uint64(needed), refs)
 		}
 	}
+	l2 = min(l2, uint64(i.roundUp(needed))) // more than all tables is of no use
 	if slice < 1<<minClusterBits || slice > i.clusterSize || bits.OnesCount64(uint64(slice)) != 1 {
 		return qerr.New(syscall.EINVAL, "L2 cache entry size must be a power of two between %d and the cluster size (%d)",
 			1<<minClusterBits, i.clusterSize)
@@ -196,7 +197,7 @@ func (i *image) cacheSizes(v *option.Values) error {
 	}
 	i.opts.sliceSize = int(slice)
 	// What the file can hold bounds what is worth a hash table, whatever the user asks for.
-	l2, refs = min(l2, 1<<33), min(refs, 1<<33)
+	refs = min(refs, 1<<33)
 	i.opts.l2Slices = max(int(l2/uint64(slice)), minL2Slices)
 	i.opts.refTables = max(int(refs/uint64(i.clusterSize)), minRefTables)
 	return nil
