@@ -42,14 +42,30 @@ func (i *image) preallocate(ctx context.Context, from, to guestOff, pre formats.
 		end = w.host + hostOff(w.n)
 		hint = end
 		if i.crowded() {
-			if err := i.commit(ctx); err != nil {
+			if err := i.commitLonger(ctx, end, pre); err != nil {
 				return err
 			}
 		}
 	}
-	if err := i.commit(ctx); err != nil { // so that the file's length is known
+	if err := i.commitLonger(ctx, end, pre); err != nil { // so that the file's length is known
 		return err
 	}
+	return i.reach(ctx, end, pre)
+}
+
+// commitLonger is commit, before which the file is made to hold what the tables are going to point at: whoever is
+// interrupted in between leaves no entries for places behind its end.
+func (i *image) commitLonger(ctx context.Context, end hostOff, pre formats.Prealloc) error {
+	if pre == formats.PreallocMetadata {
+		if err := i.reach(ctx, end, pre); err != nil {
+			return err
+		}
+	}
+	return i.commit(ctx)
+}
+
+// reach makes the file that holds the data at least as long as end.
+func (i *image) reach(ctx context.Context, end hostOff, pre formats.Prealloc) error {
 	sub := hostOff(1)<<i.subBits - 1
 	if end = (end + sub) &^ sub; int64(end) <= i.data.Size() {
 		return nil

@@ -153,7 +153,7 @@ func setLength(fd int, old, size int64, pre formats.Prealloc) error {
 			err = fallocate(fd, 0, old, size-old)
 		}
 		if err != nil {
-			err = qerr.Errno(qerr.Of(err), "Could not preallocate data for the new file")
+			err = qerr.Errno(qerr.Of(err), "Could not preallocate new data")
 		}
 	case formats.PreallocFull:
 		err = writeZeroes(fd, old, size)
