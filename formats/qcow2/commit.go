@@ -111,17 +111,19 @@ func (i *image) pictureTables(p *picture) {
 		p.early = append(p.early, patch{int64(i.hdr.refTableOffset), encodeWords(i.refTable), formats.EventRefBlockAllocWriteTable})
 		fields := binary.BigEndian.AppendUint64(nil, i.hdr.refTableOffset)
 		fields = binary.BigEndian.AppendUint32(fields, i.hdr.refTableCluster)
-		p.middle = append(p.middle, patch{atRefTable, fields, formats.EventRefBlockAllocSwitchTable})
+		if p.l1Moved { // both at once: what the header names until now may fit together only (switchover.go)
+			p.middle = append(p.middle, patch{atSize, append(i.l1Fields(), fields...), formats.EventRefBlockAllocSwitchTable})
+		} else {
+			p.middle = append(p.middle, patch{atRefTable, fields, formats.EventRefBlockAllocSwitchTable})
+		}
 	} else {
 		p.middle = entryPatches(p.middle, p.refTable, i.refTable, int64(i.hdr.refTableOffset), formats.EventRefBlockAllocHookup)
 	}
 	if p.l1Moved {
 		p.early = append(p.early, patch{int64(i.hdr.l1Offset), encodeWords(i.l1), formats.EventL1GrowWriteTable})
-		fields := binary.BigEndian.AppendUint64(nil, i.hdr.size)
-		fields = binary.BigEndian.AppendUint32(fields, i.hdr.cryptMethod)
-		fields = binary.BigEndian.AppendUint32(fields, i.hdr.l1Size)
-		fields = binary.BigEndian.AppendUint64(fields, i.hdr.l1Offset)
-		p.late = append(p.late, patch{atSize, fields, formats.EventL1GrowActivateTable})
+		if !p.refTableMoved {
+			p.late = append(p.late, patch{atSize, i.l1Fields(), formats.EventL1GrowActivateTable})
+		}
 	} else {
 		ev := formats.EventNone // snapshots change the table as well, but quietly
 		if len(p.fresh) > 0 {
@@ -129,6 +131,14 @@ func (i *image) pictureTables(p *picture) {
 		}
 		p.late = entryPatches(p.late, p.l1, i.l1, int64(i.hdr.l1Offset), ev)
 	}
+}
+
+// l1Fields are the fields of the header that name the L1 table, from the size on.
+func (i *image) l1Fields() []byte {
+	fields := binary.BigEndian.AppendUint64(nil, i.hdr.size)
+	fields = binary.BigEndian.AppendUint32(fields, i.hdr.cryptMethod)
+	fields = binary.BigEndian.AppendUint32(fields, i.hdr.l1Size)
+	return binary.BigEndian.AppendUint64(fields, i.hdr.l1Offset)
 }
 
 // entryPatches encodes changed entries of a table, whole sectors of them, because neighbours often change together.

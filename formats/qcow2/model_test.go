@@ -28,8 +28,14 @@ type world struct {
 	node  *chain.Node
 	rng   *rand.Rand
 	unit  int64 // cluster size
+	most  int64 // bytes that resizing may make of the disk
 	what  string
 	past  []string // what was done before
+	// closing, if not nil, closes and opens the image instead.
+	closing func()
+
+	narrow bool // refcounts may be too narrow for snapshots
+	v2     bool
 
 	disk  []byte
 	base  []byte // of the backing file
@@ -44,7 +50,8 @@ type track struct {
 	enabled bool
 }
 
-func newWorld(t *testing.T, opts string, seed uint64) *world {
+// newWorld makes an image; size 0 chooses one.
+func newWorld(t *testing.T, opts string, seed uint64, size int64) *world {
 	w := &world{t: t, opts: opts, rng: rand.New(rand.NewPCG(seed, 17)), unit: 65536, snaps: map[string][]byte{}, maps: map[string]*track{}}
 	for _, c := range []struct {
 		opt  string
@@ -54,8 +61,11 @@ func newWorld(t *testing.T, opts string, seed uint64) *world {
 			w.unit = c.unit
 		}
 	}
-	size := max(1200*w.unit/2, 300<<10)
-	size = min(size, max(1<<20, 3*w.unit)) + 512
+	w.narrow, w.v2 = w.has("refcount_bits=1") || w.has("refcount_bits=2"), w.has("compat=0.10")
+	if size == 0 {
+		size = min(max(600*w.unit, 300<<10), max(1<<20, 3*w.unit)) + 512
+	}
+	w.most = max(4*w.unit, 3*size)
 	var before func(*formatstest.Store)
 	w.disk = make([]byte, size)
 	if w.has("backing_file") {
@@ -90,6 +100,16 @@ func (w *world) close() {
 	if err := w.node.Close(); err != nil {
 		w.t.Fatalf("%s: close: %v", w.what, err)
 	}
+}
+
+func (w *world) reopen() {
+	w.note("reopen")
+	if w.closing != nil {
+		w.closing()
+		return
+	}
+	w.close()
+	w.open()
 }
 
 // note says what is done next.
@@ -166,9 +186,7 @@ func (w *world) step() {
 		w.note("flush")
 		err = w.node.Flush(ctx)
 	case k < 19:
-		w.note("reopen")
-		w.close()
-		w.open()
+		w.reopen()
 	case k < 21:
 		err = w.resize(ctx)
 	case k < 26:
@@ -232,10 +250,10 @@ func (w *world) compress(ctx context.Context, off int64) error {
 
 func (w *world) resize(ctx context.Context) error {
 	size := (w.rng.Int64N(5*w.unit/512+5000) + 1) * 512
-	size = min(size, max(4*w.unit, 3<<20))
+	size = min(size, w.most)
 	w.note("resize %d to %d", len(w.disk), size)
 	err := w.node.Truncate(ctx, size, formats.PreallocOff)
-	if w.has("compat=0.10") && len(w.names) > 0 {
+	if w.v2 && len(w.names) > 0 {
 		if errors.Is(err, syscall.ENOTSUP) {
 			return nil
 		}
@@ -296,7 +314,7 @@ func (w *world) refused(err error) (done bool, _ error) {
 		return false, nil
 	case w.has("data_file"):
 		return false, fmt.Errorf("a snapshot beside a data file: %v", err)
-	case (w.has("refcount_bits=1") || w.has("refcount_bits=2")) && errors.Is(err, syscall.EINVAL):
+	case w.narrow && errors.Is(err, syscall.EINVAL):
 		return false, nil
 	}
 	return err == nil, err
@@ -315,7 +333,7 @@ func (w *world) bitmap(ctx context.Context, k int) error {
 		w.note("add bitmap %s of %d", name, g)
 		on := w.rng.IntN(3) > 0
 		err := w.node.Exclusive(func() error { return b.AddBitmap(ctx, name, g, on) })
-		if w.has("compat=0.10") {
+		if w.v2 {
 			if err == nil {
 				return errors.New("version 2 has no bitmaps")
 			}
@@ -425,7 +443,7 @@ func TestModel(t *testing.T) {
 }
 
 func modelRun(t *testing.T, opts string, seed uint64, steps int) {
-	w := newWorld(t, opts, seed)
+	w := newWorld(t, opts, seed, 0)
 	defer func() {
 		if t.Failed() {
 			t.Logf("seed %d, last operations:\n%s", seed, strings.Join(w.past[max(len(w.past)-40, 0):], "\n"))

@@ -3,6 +3,7 @@ package qcow2
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"syscall"
 
 	"platter/formats"
@@ -10,15 +11,21 @@ import (
 )
 
 // The order of writes of snapshot operations. Refcounts in the file are never lower than the number of references, and
-// a COPIED flag is never set on what really is referred to twice, so that a write after a crash harms no snapshot:
+// COPIED flags agree with them after a crash at any point:
+//
+//	create, delete: copies of all metadata that changes; header names the copies and the new table of snapshots; metadata
+//	                in place; header names that (switchover.go)
+//	apply:          refcounts; flags of the snapshot's L2 tables cleared; active L1 table, flags clear, with the size;
+//	                then the former tree's refcounts are lowered
+//
+// with a flush at each semicolon. Where there is no room for copies, on a full disk for instance, create and delete do
+// without:
 //
 //	create: refcounts; flags of the disk's L2 tables cleared; L1 table's; header names the table with the new entry
-//	apply:  refcounts; flags of the snapshot's L2 tables cleared; active L1 table, flags clear; then the former tree's
-//	        refcounts are lowered
 //	delete: header names the table without the entry; refcounts lowered; flags of the disk's tables set
 //
-// with a flush at each semicolon. Between the first steps of create, and the last two of delete, flags and refcounts
-// differ where a crash leaves a leak: check tells of that, nothing is hurt by it.
+// A COPIED flag is not set then, either, on what is referred to twice, so that a write after a crash harms no snapshot; but
+// check may tell of flags that differ from the refcounts.
 
 // mayChangeSnapshots reports what stands against any change.
 func (i *image) mayChangeSnapshots() error {
@@ -76,29 +83,48 @@ func (i *image) create(ctx context.Context, s *snapshot) error {
 		return i.storeSnapshots(ctx, i.snapshots.with(s))
 	}
 	i.mu.Lock()
-	var err error
-	s.l1Offset, err = i.allocClusters(ctx, s.l1Size*8)
+	off, err := i.allocClusters(ctx, s.l1Size*8)
 	i.mu.Unlock()
 	if err != nil {
 		return err
 	}
-	if err = i.file.WriteAt(ctx, encodeWords(i.l1), int64(s.l1Offset), 0); err == nil {
-		err = i.countTree(ctx, i.l1, 1, causeNever)
+	s.l1Offset = off
+	if err := i.file.WriteAt(ctx, encodeWords(i.l1), int64(s.l1Offset), 0); err != nil {
+		i.giveBack(ctx, s.l1Offset, s.l1Size*8)
+		return err
 	}
+	t := i.snapshots.with(s)
+	at, err := i.placeSnapshots(ctx, &t)
 	if err != nil {
 		i.giveBack(ctx, s.l1Offset, s.l1Size*8)
 		return err
 	}
-	if err = i.clearCopied(ctx); err == nil {
-		err = i.storeSnapshots(ctx, i.snapshots.with(s))
+	err = i.switchTo(ctx, t, at, true, func(delta int64) error { return i.countTree(ctx, i.l1, delta, causeNever) })
+	if errors.Is(err, errNoArea) {
+		err = i.createInPlace(ctx, t, at)
 	}
 	if err != nil {
-		// Without flags everything is copied before it is changed, so that lower refcounts do no harm.
-		_ = i.countTree(ctx, i.l1, -1, causeNever)
+		i.giveBack(ctx, at, t.size)
 		i.giveBack(ctx, s.l1Offset, s.l1Size*8)
 		return err
 	}
 	return i.dropVMState(ctx, int64(s.VMStateSize))
+}
+
+// createInPlace makes t, which has one more snapshot, valid without copies of the metadata.
+func (i *image) createInPlace(ctx context.Context, t snapshotTable, at hostOff) error {
+	err := i.countTree(ctx, i.l1, 1, causeNever)
+	if err != nil {
+		return err
+	}
+	if err = i.clearCopied(ctx); err == nil {
+		err = i.nameSnapshots(ctx, t, at)
+	}
+	if err != nil {
+		// Without flags everything is copied before it is changed, so that lower refcounts do no harm.
+		_ = i.countTree(ctx, i.l1, -1, causeNever)
+	}
+	return err
 }
 
 // with is the table with one more entry.
@@ -139,9 +165,22 @@ func (i *image) l1Changed() {
 
 // storeSnapshots writes a table of snapshots to a new place and lets the header name it.
 func (i *image) storeSnapshots(ctx context.Context, t snapshotTable) error {
+	at, err := i.placeSnapshots(ctx, &t)
+	if err != nil {
+		return err
+	}
+	if err := i.nameSnapshots(ctx, t, at); err != nil {
+		i.giveBack(ctx, at, t.size)
+		return err
+	}
+	return nil
+}
+
+// placeSnapshots writes a table of snapshots to a new place.
+func (i *image) placeSnapshots(ctx context.Context, t *snapshotTable) (hostOff, error) {
 	raw := t.encode()
 	if len(raw) > maxSnapshotTable {
-		return syscall.EFBIG
+		return 0, syscall.EFBIG
 	}
 	t.size = int64(len(raw))
 	i.mu.Lock()
@@ -150,35 +189,30 @@ func (i *image) storeSnapshots(ctx context.Context, t snapshotTable) error {
 		off, err = i.allocClusters(ctx, t.size)
 	}
 	i.mu.Unlock()
-	if err != nil {
-		return err
+	if err != nil || t.size == 0 {
+		return off, err
 	}
-	if len(raw) > 0 {
-		err = i.file.WriteAt(ctx, raw, int64(off), 0)
+	if err := i.file.WriteAt(ctx, raw, int64(off), 0); err != nil {
+		i.giveBack(ctx, off, t.size)
+		return 0, err
 	}
-	if err == nil {
-		err = i.commitAll(ctx)
-	}
+	return off, nil
+}
+
+// nameSnapshots lets the header name a table of snapshots, after everything else is in the file.
+func (i *image) nameSnapshots(ctx context.Context, t snapshotTable, at hostOff) error {
+	err := i.commitAll(ctx)
 	if err == nil {
 		head := binary.BigEndian.AppendUint32(nil, uint32(len(t.list)))
-		err = i.file.WriteAt(ctx, binary.BigEndian.AppendUint64(head, uint64(off)), atSnapshots, 0)
+		err = i.file.WriteAt(ctx, binary.BigEndian.AppendUint64(head, uint64(at)), atSnapshots, 0)
 	}
 	if err == nil {
 		err = i.file.Flush(ctx)
 	}
-	if err != nil {
-		i.giveBack(ctx, off, t.size)
-		return err
+	if err == nil {
+		i.tookSnapshots(t, at)
 	}
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	if i.snapshots.size > 0 {
-		i.release(hostOff(i.hdr.snapshotsOffset), i.snapshots.size, causeSnapshot)
-	}
-	i.hdr.snapshots, i.hdr.snapshotsOffset = uint32(len(t.list)), uint64(off)
-	i.snapshots = t
-	i.forgetMeta()
-	return nil
+	return err
 }
 
 // dropVMState takes n bytes of VM state out of the active tables: the snapshot has it, and the next one would only have
@@ -268,39 +302,20 @@ func (i *image) apply(ctx context.Context, s *snapshot, l1 []uint64) error {
 		return undo(err)
 	}
 	old := i.l1
-	if err := i.replaceL1(ctx, l1, s.DiskSize); err != nil {
+	oneSector, err := i.replaceL1(ctx, l1, s.DiskSize)
+	if err != nil {
 		return undo(err)
 	}
 	// If this fails the next commit tries again, and the former tree leaks.
-	if err := i.commitAll(ctx); err != nil {
+	if oneSector {
+		err = i.commitAll(ctx)
+	} else {
+		err = i.storeL1(ctx)
+	}
+	if err != nil {
 		return err
 	}
-	if err := i.countTree(ctx, old, -1, causeSnapshot); err != nil {
-		return err
-	}
-	return i.settleFlags(ctx, append([]uint64(nil), old...))
-}
-
-// settleFlags sets the COPIED flags in what is left of a tree that the disk, or a snapshot, has given up: tables that are a
-// single snapshot's now. Only the active tables' flags have to be right (specification, "Cluster mapping"); these are
-// stored so that the file is as QEMU leaves it.
-func (i *image) settleFlags(ctx context.Context, l1 []uint64) error {
-	if err := i.commitAll(ctx); err != nil { // a flag must not be there before the refcount that it speaks of
-		return err
-	}
-	i.mu.Lock()
-	for k, e := range l1 {
-		n, err := i.refcount(ctx, e&entryOffset>>i.clusterBits)
-		if err != nil {
-			i.mu.Unlock()
-			return err
-		}
-		if n == 0 {
-			l1[k] = 0
-		}
-	}
-	i.mu.Unlock()
-	return i.markCopied(ctx, l1, false)
+	return i.countTree(ctx, old, -1, causeSnapshot)
 }
 
 // storeFlags writes an L1 table in which flags have changed.
@@ -313,35 +328,43 @@ func (i *image) storeFlags(ctx context.Context, off int64, was, now []uint64) er
 	return nil
 }
 
-// replaceL1 makes l1 the active table and size the disk's; the next commit stores them. If the size changes, or the place
-// is too small, the table gets a new place, so that a single write of the header changes everything at once.
-func (i *image) replaceL1(ctx context.Context, l1 []uint64, size int64) error {
+// replaceL1 makes l1 the active table and size the disk's; the next commit stores them. A table that has not enough room
+// gets another place. atOnce says that a commit changes one sector only.
+func (i *image) replaceL1(ctx context.Context, l1 []uint64, size int64) (atOnce bool, err error) {
 	n := max(int64(len(i.l1)), int64(len(l1)), i.l1SizeFor(size))
 	for int64(len(l1)) < n {
 		l1 = append(l1, 0)
 	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if old := int64(len(i.l1)); n > old || size != i.Size() {
+	old := int64(len(i.l1))
+	if atOnce = n > old; atOnce {
 		off, err := i.allocClusters(ctx, n*8)
 		if err != nil {
-			return err
+			return false, err
 		}
 		if old > 0 {
 			i.release(hostOff(i.hdr.l1Offset), old*8, causeOther)
 		}
-		i.hdr.l1Offset, i.hdr.l1Size, i.hdr.size = uint64(off), uint32(n), uint64(size)
-		i.l1Moved = true
+		i.hdr.l1Offset, i.hdr.l1Size, i.l1Moved = uint64(off), uint32(n), true // with the size
+	} else {
+		clear(i.l1Dirty)
+		for k := range l1 {
+			if l1[k] != i.l1[k] {
+				i.l1Dirty[k/(writeUnit/8)*(writeUnit/8)] = struct{}{}
+			}
+		}
+		atOnce = size == i.Size() && len(i.l1Dirty) <= 1
+	}
+	if size != i.Size() {
+		i.hdr.size = uint64(size)
 		i.size.Store(size)
 		i.vmStateAt = guestOff(i.l1SizeFor(size) << (i.clusterBits + i.l2Bits))
 		i.bitmaps.resize(size)
 	}
 	i.l1 = l1
-	for k := range l1 {
-		i.l1Dirty[k] = struct{}{}
-	}
 	i.l2.DropAll()
-	return nil
+	return atOnce, nil
 }
 
 // DeleteSnapshot removes a snapshot; one with an open view is busy.
@@ -370,19 +393,44 @@ func (i *image) DeleteSnapshot(ctx context.Context, id, name string) error {
 func (i *image) remove(ctx context.Context, k int, l1 []uint64) error {
 	s := i.snapshots.list[k]
 	list := append([]*snapshot(nil), i.snapshots.list[:k]...)
-	if err := i.storeSnapshots(ctx, snapshotTable{list: append(list, i.snapshots.list[k+1:]...)}); err != nil {
+	t := snapshotTable{list: append(list, i.snapshots.list[k+1:]...)}
+	at, err := i.placeSnapshots(ctx, &t)
+	if err != nil {
 		return qerr.Errno(qerr.Of(err), "Failed to remove snapshot from snapshot list")
 	}
-	if err := i.countTree(ctx, l1, -1, causeSnapshot); err != nil {
-		return qerr.Errno(qerr.Of(err), "Failed to free the cluster and L1 table")
+	count := func(delta int64) error {
+		err := i.countTree(ctx, l1, -delta, causeSnapshot)
+		if err == nil {
+			i.mu.Lock()
+			err = i.addRefcounts(ctx, s.l1Offset, s.l1Size*8, -delta, causeSnapshot) // of nothing for a disk of no size
+			i.mu.Unlock()
+			if err != nil {
+				_ = i.countTree(ctx, l1, delta, causeNever)
+			}
+		}
+		if err != nil {
+			return qerr.Errno(qerr.Of(err), "Failed to free the cluster and L1 table")
+		}
+		return nil
 	}
-	i.mu.Lock()
-	err := i.addRefcounts(ctx, s.l1Offset, s.l1Size*8, -1, causeSnapshot) // of nothing for a disk of no size
-	i.mu.Unlock()
+	err = i.switchTo(ctx, t, at, false, count)
+	if errors.Is(err, errNoArea) {
+		return i.removeInPlace(ctx, t, at, count)
+	}
+	return err
+}
+
+// removeInPlace makes t, which has one snapshot less, valid without copies of the metadata.
+func (i *image) removeInPlace(ctx context.Context, t snapshotTable, at hostOff, count func(delta int64) error) error {
+	if err := i.nameSnapshots(ctx, t, at); err != nil {
+		i.giveBack(ctx, at, t.size)
+		return qerr.Errno(qerr.Of(err), "Failed to remove snapshot from snapshot list")
+	}
+	err := count(1)
 	if err != nil {
-		return qerr.Errno(qerr.Of(err), "Failed to free the cluster and L1 table")
+		return err
 	}
-	if err = i.settleFlags(ctx, l1); err == nil {
+	if err = i.commitAll(ctx); err == nil {
 		was := append([]uint64(nil), i.l1...)
 		if err = i.markCopied(ctx, i.l1, false); err == nil && !equalWords(was, i.l1) {
 			i.l1Changed()

@@ -29,11 +29,11 @@ type treeCount struct {
 var errLimit = qerr.New(syscall.ECANCELED, "as far as was asked for")
 
 // countTree adds delta, 1 or -1, to the refcounts of the L2 tables and clusters that an L1 table refers to, as often as
-// it does. When it fails with delta 1 nothing is changed. mu is not held; the tables in the file are up to date.
+// it does. When it fails nothing is changed. mu is not held; the tables in the file are up to date.
 func (i *image) countTree(ctx context.Context, l1 []uint64, delta int64, why cause) error {
 	c := treeCount{image: i, delta: delta, limit: 1<<64 - 1, why: why}
 	err := c.run(ctx, l1)
-	if err != nil && delta > 0 {
+	if err != nil {
 		back := treeCount{image: i, delta: -delta, limit: c.done, why: causeNever}
 		// That this stops early can only leak clusters.
 		_ = back.run(ctx, l1)

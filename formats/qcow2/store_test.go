@@ -2,16 +2,20 @@ package qcow2_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"platter/chain"
 	"platter/formats"
 	"platter/formats/all"
+	"platter/formats/bitmap"
 	"platter/formats/formatstest"
 	"platter/formats/option"
 	"platter/formats/qobj"
@@ -121,6 +125,40 @@ func takeSnapshot(t testing.TB, n *chain.Node, name string) {
 		_, err := snapshotter(t, n).CreateSnapshot(context.Background(), formats.Snapshot{Name: name})
 		return err
 	})
+}
+
+// snapshotList lists the snapshots of an image that can have any.
+func snapshotList(t testing.TB, n *chain.Node) []formats.Snapshot {
+	t.Helper()
+	list, err := snapshotter(t, n).Snapshots(context.Background())
+	if err != nil && !errors.Is(err, syscall.ENOTSUP) {
+		t.Fatal(err)
+	}
+	return list
+}
+
+// equalBits says whether two bitmaps have the same bits.
+func equalBits(a, b *bitmap.Bitmap) bool {
+	if a.Size() != b.Size() || a.Granularity() != b.Granularity() {
+		return false
+	}
+	for off := int64(0); ; {
+		x, n := a.Next(off)
+		y, m := b.Next(off)
+		if x != y || n != m {
+			return false
+		}
+		if n == 0 {
+			return true
+		}
+		off = x + n
+	}
+}
+
+// onlyLeaks says whether an error is that of a check that has found leaks and nothing else.
+func onlyLeaks(err error) bool {
+	var exit *exec.ExitError
+	return errors.As(err, &exit) && exit.ExitCode() == 3
 }
 
 // readSnapshot gives a snapshot's content.

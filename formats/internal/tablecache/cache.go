@@ -25,6 +25,9 @@ func (t *Table) Off() int64 { return t.off }
 // Len is the number of words.
 func (t *Table) Len() int { return len(t.words) }
 
+// Dirty reports whether the table differs from the file. Owner only.
+func (t *Table) Dirty() bool { return t.dirty }
+
 // Get reads a word.
 func (t *Table) Get(i int) uint64 { return atomic.LoadUint64(&t.words[i]) }
 
