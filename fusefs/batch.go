@@ -69,6 +69,9 @@ func (c *control) do(ctx context.Context, orders []order) error {
 	if err == nil {
 		return nil
 	}
+	if errors.Is(err, context.Canceled) || qerr.Of(err) == syscall.EINTR {
+		err = qerr.New(syscall.EINTR, "cancelled")
+	}
 	if failed == nil {
 		return img.failed("a batch of commands", 0, 0, err)
 	}

@@ -159,7 +159,7 @@ func TestLongCommandsCanBeCancelled(t *testing.T) {
 		case <-time.After(20 * time.Second):
 			t.Fatalf("%s: the command goes on", way)
 		}
-		if log := errorLog(t, mnt); !strings.Contains(log, "commit -r 8M: ") {
+		if log := errorLog(t, mnt); !strings.Contains(log, "commit -r 8M: cancelled") {
 			t.Errorf("error_log: %s", log)
 		}
 		run(t, "cmp", content, filepath.Join(mnt, "disk.raw"))

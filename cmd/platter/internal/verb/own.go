@@ -29,7 +29,7 @@ var mount = Verb{
 			"B<stats.json> has figures, B<error_log> the words of the last failures.",
 		"Lines written to B<ctl> are commands on the open image: B<snapshot>, B<bitmap>, B<resize>, B<commit>, B<rebase>, B<amend> and " +
 			"B<check> as on the command line but without the name of the image, B<flush>, and B<cancel>, which ends the one that " +
-			"runs; B<stats.json> shows how far that one is. None of the lines of one write is begun unless all are understood, " +
+			"runs; B<stats.json> shows how far that one is. Whoever uses the disk waits for it. None of the lines of one write is begun unless all are understood, " +
 			"and when one fails those before it are taken back. What cannot be taken back (B<commit>, B<rebase>, B<amend>, " +
 			"B<check -r>, B<resize --shrink>) has to be written alone.",
 		"Mount options: B<ro> nothing can be changed; B<allow_other> other users may look, as far as the permissions let them; " +
