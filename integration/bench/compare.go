@@ -76,7 +76,7 @@ func summary(rows []row) {
 
 // ratio is 0 where there is too little to divide by.
 func ratio(stock, ours time.Duration) float64 {
-	if stock <= 0 || ours < 100*time.Microsecond {
+	if stock <= 0 || ours < time.Millisecond {
 		return 0
 	}
 	return stock.Seconds() / ours.Seconds()

@@ -19,8 +19,8 @@ import (
 type disk struct {
 	path string // the file to read and write
 	size int64
-	pid  int // of the daemon behind it
-	wait time.Duration
+	pid  int           // of the daemon behind it
+	wait time.Duration // until it could be used
 	end  func() error
 }
 
@@ -67,10 +67,7 @@ func (b *bench) present(name, side string, show shows) (disk, error) {
 			}
 		}
 	}
-	began := time.Now()
-	d, err := show(copied, filepath.Ext(name)[1:], dir)
-	d.wait = time.Since(began)
-	return d, err
+	return show(copied, filepath.Ext(name)[1:], dir)
 }
 
 // exportStock starts qemu-storage-daemon, which puts the disk over an existing file.
@@ -79,32 +76,59 @@ func (b *bench) exportStock(image, format, dir string) (disk, error) {
 	if err != nil {
 		return disk{}, err
 	}
-	point := filepath.Join(dir, "export")
+	point, pidFile := filepath.Join(dir, "export"), filepath.Join(dir, "pid")
 	if err := os.WriteFile(point, nil, 0o644); err != nil {
 		return disk{}, err
 	}
-	cmd := daemon.Command(context.Background(), dir,
+	began := time.Now()
+	err = started(daemon, dir, "--daemonize", "--pidfile", pidFile,
 		"--blockdev", "driver=file,node-name=file,discard=unmap,filename="+image,
 		"--blockdev", "driver="+format+",node-name=disk,discard=unmap,file=file",
 		"--export", "type=fuse,id=export,node-name=disk,writable=on,mountpoint="+point)
+	d := disk{path: point, wait: time.Since(began)}
+	if err != nil {
+		return d, err
+	}
+	text, err := os.ReadFile(pidFile)
+	if err == nil {
+		_, err = fmt.Sscan(string(text), &d.pid)
+	}
+	if err != nil {
+		return d, err
+	}
+	d.end = func() error { return ends(d.pid) }
+	fi, err := os.Stat(point)
+	if err != nil {
+		return d, err
+	}
+	d.size = fi.Size()
+	return d, nil
+}
+
+// started runs a program that leaves a daemon behind. That keeps what it was given open: a pipe would never end.
+func started(p programs.Program, dir string, args ...string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	cmd := p.Command(ctx, dir, args...)
 	cmd.Stderr = os.Stderr
-	if err := cmd.Start(); err != nil {
-		return disk{}, err
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("%s: %w", p.Name, err)
 	}
-	end := func() error {
-		if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
-			return err
+	return nil
+}
+
+// ends asks a daemon to end and waits until it has.
+func ends(pid int) error {
+	if err := syscall.Kill(pid, syscall.SIGTERM); err != nil {
+		return err
+	}
+	for range 12000 {
+		if syscall.Kill(pid, 0) != nil {
+			return nil
 		}
-		return cmd.Wait()
+		time.Sleep(5 * time.Millisecond)
 	}
-	for range 5000 {
-		if fi, err := os.Stat(point); err == nil && fi.Size() > 0 {
-			return disk{path: point, size: fi.Size(), pid: cmd.Process.Pid, end: end}, nil
-		}
-		time.Sleep(time.Millisecond)
-	}
-	_ = end()
-	return disk{}, fmt.Errorf("qemu-storage-daemon did not show %s", image)
+	return fmt.Errorf("process %d does not end", pid)
 }
 
 func (b *bench) mountPlatter(image, format, dir string) (disk, error) {
@@ -124,18 +148,13 @@ func (b *bench) mountWith(options, image, dir string) (disk, error) {
 	if err := os.MkdirAll(point, 0o755); err != nil {
 		return disk{}, err
 	}
-	call := func(args ...string) error {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-		defer cancel()
-		cmd := platter.Command(ctx, dir, args...)
-		// The daemon that mount leaves behind keeps what it was given open: a pipe would never end.
-		cmd.Stderr = os.Stderr
-		return cmd.Run()
+	began := time.Now()
+	err = started(platter, dir, "mount", "-o", options, image, point)
+	d := disk{path: filepath.Join(point, "disk.raw"), wait: time.Since(began)}
+	if err != nil {
+		return d, err
 	}
-	if err := call("mount", "-o", options, image, point); err != nil {
-		return disk{}, fmt.Errorf("platter mount: %w", err)
-	}
-	d := disk{path: filepath.Join(point, "disk.raw"), end: func() error { return call("unmount", point) }}
+	d.end = func() error { return started(platter, dir, "unmount", point) }
 	var figures struct {
 		PID  int   `json:"pid"`
 		Size int64 `json:"virtual-size"`
