@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"net/url"
 	"path"
 	"strings"
 	"syscall"
@@ -19,6 +20,7 @@ import (
 const (
 	locatorRelative = "W2ru" // UTF-16, relative to the image
 	locatorAbsolute = "W2ku" // UTF-16
+	locatorMac      = "MacX" // a file: URL in UTF-8
 )
 
 // maxLocator bounds the length of a path that a locator may have, in bytes.
@@ -34,7 +36,7 @@ func (d *image) UUID() (id [16]byte) {
 }
 
 // BackingFile is the parent of a differencing image: the relative path if the image keeps one, otherwise the last
-// element of the absolute one or of the parent's name.
+// element of the absolute one, of a Macintosh URL, or of the parent's name.
 func (d *image) BackingFile() (name, format string) {
 	if d.kind != typeDifferencing {
 		return "", ""
@@ -45,14 +47,22 @@ func (d *image) BackingFile() (name, format string) {
 	if p := d.locator(locatorAbsolute); p != "" {
 		return path.Base(p), "vpc"
 	}
+	if u, err := url.Parse(strings.TrimRight(string(d.rawLocator(locatorMac)), "\x00")); err == nil && u.Path != "" {
+		return path.Base(u.Path), "vpc"
+	}
 	if p := parentpath.Local(decodeUTF16(d.head[atParentName:atParentName+512], binary.BigEndian)); p != "" {
 		return path.Base(p), "vpc"
 	}
 	return "", ""
 }
 
-// locator reads the path of one platform; "" if the image has none.
+// locator reads the Windows path of one platform; "" if the image has none.
 func (d *image) locator(platform string) string {
+	return parentpath.Local(decodeUTF16(d.rawLocator(platform), binary.LittleEndian))
+}
+
+// rawLocator reads the path of one platform; nil if the image has none.
+func (d *image) rawLocator(platform string) []byte {
 	be := binary.BigEndian
 	for k := range 8 {
 		l := d.head[atLocators+24*k:]
@@ -62,10 +72,10 @@ func (d *image) locator(platform string) string {
 		}
 		raw := make([]byte, n)
 		if d.file.ReadAt(context.Background(), raw, int64(off)) == nil {
-			return parentpath.Local(decodeUTF16(raw, binary.LittleEndian))
+			return raw
 		}
 	}
-	return ""
+	return nil
 }
 
 // locatorsEnd is the end of the last path, which lies between the table and the first block: blocks must not go there.

@@ -140,3 +140,30 @@ func TestAWrongOrMissingParentIsRefused(t *testing.T) {
 		}
 	}
 }
+
+// TestMacintoshLocator: a parent that only a URL names is looked for beside the image.
+func TestMacintoshLocator(t *testing.T) {
+	dir := t.TempDir()
+	parent, child := filepath.Join(dir, "the parent.vhd"), filepath.Join(dir, "child.vhd")
+	makeImage(t, parent)
+	makeChild(t, child, parent, "x")
+	b, err := os.ReadFile(child)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const name = "file://localhost/Users/x/the%20parent.vhd"
+	copy(b[512+576:], "MacX")
+	binary.BigEndian.PutUint32(b[512+576+8:], uint32(len(name)))
+	copy(b[2048:], name)
+	if err := os.WriteFile(child, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	n, err := openVPC(t, child, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer n.Close()
+	if got := n.Backing().Filename(); got != parent {
+		t.Errorf("the parent is %s", got)
+	}
+}
