@@ -179,3 +179,33 @@ func TestQcow2Header(t *testing.T) {
 		}
 	}
 }
+
+// A container that is cut anywhere, in the header, in key material, or in front of the payload, is refused as by stock,
+// with the right passphrase and with a wrong one.
+func TestCutAsStock(t *testing.T) {
+	dir := t.TempDir()
+	whole, cut, raw := filepath.Join(dir, "whole"), filepath.Join(dir, "cut"), filepath.Join(dir, "raw")
+	createFile(t, whole, "key-secret=s,iter-time=1", 1<<20)
+	p, err := os.ReadFile(whole)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range []int{0, 100, 592, 4096, 100_000, 300_000, 2_000_000, 2_068_480} {
+		if err := os.WriteFile(cut, p[:n], 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for _, id := range []string{"s", "w"} {
+			out, stockErr := exec.Command(tool(t, "qemu-img"), append(append([]string{"convert"}, objects()...), "--image-opts",
+				imageOpts(cut, id), "-O", "raw", raw)...).CombinedOutput()
+			d := qobj.NewDict()
+			d.Set("key-secret", id)
+			c, err := chain.Open(context.Background(), hostEnv(t), chain.Request{Filename: cut, Format: "luks", Options: d})
+			if err == nil {
+				c.Close()
+			}
+			if (err == nil) != (stockErr == nil) || err != nil && !strings.HasSuffix(string(out), ": "+err.Error()+"\n") {
+				t.Errorf("%d bytes, passphrase %s: %v, stock: %s", n, id, err, out)
+			}
+		}
+	}
+}
