@@ -42,7 +42,7 @@ func Registry() *formats.Registry {
 		qcow2.Driver(),
 		qed.Driver(),
 		file.Driver(),
-		file.DeviceDriver(),
+		file.DeviceDriver(), file.CDROMDriver(),
 		nbd.Driver(),
 		blkdebug.Driver(),
 		throttle.Driver(),

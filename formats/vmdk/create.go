@@ -262,7 +262,7 @@ func (s *design) layOut(ctx context.Context, f formats.File, size int64) error {
 	if err := f.WriteAt(ctx, h.sectorOf(), 0, 0); err != nil {
 		return err
 	}
-	if err := f.Truncate(ctx, int64(h.data)*sector, formats.PreallocOff); err != nil {
+	if err := f.Truncate(ctx, int64(h.data)*sector, formats.PreallocOff); err != nil && f.Size() < int64(h.data)*sector {
 		return err
 	}
 	for _, at := range []uint64{h.redundant, h.directory} {

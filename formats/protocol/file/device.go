@@ -13,7 +13,10 @@ import (
 	"platter/formats/qobj"
 )
 
-var deviceCreateOpts = option.Schema{{Name: "size", Type: option.Size, Help: "Virtual disk size"}}
+var deviceCreateOpts = option.Schema{
+	{Name: "size", Type: option.Size, Help: "Virtual disk size"},
+	{Name: "preallocation", Type: option.String, Help: "Preallocation mode (allowed values: off)"},
+}
 
 // length is the size of the file, given stat's, or of the device.
 func (f *image) length(statSize int64) (int64, error) {
@@ -22,7 +25,7 @@ func (f *image) length(statSize int64) (int64, error) {
 	}
 	size, err := unix.Seek(f.fd, 0, unix.SEEK_END)
 	if err != nil {
-		return 0, qerr.Errno(qerr.Of(err), "Could not get image size")
+		return 0, qerr.Errno(qerr.Of(err), "Could not refresh total sector count")
 	}
 	return size, nil
 }
@@ -64,13 +67,13 @@ func (f *image) truncateDevice(size int64, pre formats.Prealloc) error {
 		return err
 	}
 	if size != cur {
-		if size > cur {
-			return qerr.New(syscall.EINVAL, "Cannot grow device files")
-		}
 		return qerr.New(syscall.ENOTSUP, "Cannot resize device files")
 	}
 	return nil
 }
+
+// TooSmall is why a device cannot take an image larger than itself.
+func (f *image) TooSmall() error { return qerr.New(syscall.EINVAL, "Cannot grow device files") }
 
 // Info says that a file has no clusters of its own; there is nothing else to tell.
 func (f *image) Info(context.Context) (formats.Info, error) { return formats.Info{}, nil }

@@ -36,6 +36,15 @@ func DeviceDriver() *formats.Driver {
 	}
 }
 
+// CDROMDriver is the protocol for CD-ROM drives: of a disc that is in, no more is asked than of another block device.
+func CDROMDriver() *formats.Driver {
+	return &formats.Driver{
+		Name: "host_cdrom", Kind: formats.Protocol, Schemes: []string{"host_cdrom"},
+		OpenOpts: openOpts, CreateOpts: deviceCreateOpts, StrongOpts: []string{"filename"},
+		ParseName: stripPrefix("host_cdrom:"), Open: openCDROM,
+	}
+}
+
 func stripPrefix(prefix string) func(string, *qobj.Dict) error {
 	return func(name string, into *qobj.Dict) error {
 		into.Set("filename", strings.TrimPrefix(name, prefix))

@@ -41,6 +41,10 @@ func openDevice(_ context.Context, a formats.OpenArgs) (formats.Image, error) {
 	return openKind(a, "host_device", true)
 }
 
+func openCDROM(_ context.Context, a formats.OpenArgs) (formats.Image, error) {
+	return openKind(a, "host_cdrom", true)
+}
+
 func openKind(a formats.OpenArgs, driver string, device bool) (formats.Image, error) {
 	name := a.Options.String("filename", "")
 	if name == "" {
