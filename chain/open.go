@@ -276,8 +276,8 @@ func (o *opener) openImage(ctx context.Context, n *Node, p place) error {
 	if f := n.File(); f != nil {
 		a.File = f
 		if a.Name == "" {
-			a.Name = f.name
-			n.name = f.name
+			a.Name = f.Filename()
+			n.name = a.Name
 		}
 	}
 	a.Perm, a.Shared = perms(p)
@@ -287,6 +287,9 @@ func (o *opener) openImage(ctx context.Context, n *Node, p place) error {
 		}
 	}
 	if n.img, err = drv.Open(ctx, a); err != nil {
+		if errno, bare := err.(syscall.Errno); bare { // a driver without words of its own
+			return qerr.Errno(errno, "Could not open '%s'", a.Name)
+		}
 		return err
 	}
 	n.adopt()

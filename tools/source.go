@@ -136,14 +136,16 @@ func Warn(env *Env, err error) {
 	env.Warn("%s", text)
 }
 
-// closing closes n at the end of a verb. What fails then is the error, or, if there is one already, is told after it.
+// closing closes n at the end of a verb. What fails then is the error, or, if there is one already, is told after it,
+// unless it is an errno without words, which would tell nothing new.
 func closing(env *Env, n *chain.Node, err *error) {
 	e := n.Close()
+	worded, _ := e.(*qerr.Error)
 	switch {
 	case e == nil:
 	case *err == nil:
 		*err = e
-	default:
+	case worded != nil:
 		*err = qerr.WithHint(*err, fmt.Sprintf("%s: %s\n%s", env.Program, qerr.Text(e), qerr.Hint(e)))
 	}
 }

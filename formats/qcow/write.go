@@ -138,7 +138,7 @@ func (d *image) place(ctx context.Context, start, n int64, turn *formats.Turn, a
 	}
 	d.mu.Lock()
 	err = d.link(ctx, start, int(n>>d.head.clusterBits), entry)
-	full := d.l2.Dirty() > d.l2.Limit()/2
+	full := d.l2.Dirty() > d.l2.Limit()/2 || d.events.Heard()
 	d.mu.Unlock()
 	if err == nil && full {
 		err = d.flush(ctx)

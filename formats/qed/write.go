@@ -34,7 +34,7 @@ func (d *image) WriteAt(ctx context.Context, p []byte, off int64, f formats.Writ
 // finish flushes for a write that asks for it, or when too much waits.
 func (d *image) finish(ctx context.Context, f formats.WriteFlags) error {
 	d.mu.Lock()
-	full := d.tables.dirty > maxDirty
+	full := d.tables.dirty > maxDirty || d.events.Heard()
 	d.mu.Unlock()
 	if full || f&formats.FUA != 0 {
 		return d.Flush(ctx)

@@ -3,6 +3,8 @@ package vmdk
 import (
 	"context"
 	"encoding/binary"
+
+	"platter/formats"
 )
 
 // maxChanged is how many changed tables a write leaves in memory.
@@ -63,6 +65,7 @@ func (d *image) take() (tables, pages []change) {
 // write brings changes to the file, and to the copies of tables.
 func write(ctx context.Context, changes []change) error {
 	for _, c := range changes {
+		c.e.events.Raise(formats.EventL2Update)
 		if err := c.e.file.WriteAt(ctx, c.data, c.t.key.off+int64(c.lo), 0); err != nil {
 			return err
 		}

@@ -35,6 +35,18 @@ var faultLines = []struct{ verb, line, events string }{
 	{"rebase", "rebase -u --image-opts -b '' @disk.qcow2", "none read_aio write_aio"},
 }
 
+// otherFormats are read and written through blkdebug as well; the events are those that leave the same behind.
+var otherFormats = []struct{ format, reads, writes string }{
+	{"raw", "none read_aio write_aio pwritev flush_to_disk", "none write_aio read_aio pwritev"},
+	{"qcow", "none read_aio l2_load write_aio", "none write_aio l2_update l1_update pwritev"},
+	{"qed", "none read_aio l2_load write_aio", "none read_aio"},
+	{"vmdk", "none read_aio l2_load write_aio", "none write_aio read_aio"},
+	{"vdi", "none read_aio", "none write_aio pwritev"},
+	{"vpc", "none read_aio", "none write_aio pwritev"},
+	{"vhdx", "none read_aio", "none write_aio pwritev"},
+	{"parallels", "read_aio", "write_aio"},
+}
+
 // ruleLines try the options of rules, %, on reading disk.qcow2.
 var ruleLines = words(`
 	.errno=28 .errno=0 .errno=x .errno=99999 .sector=5 .sector=2048,file.inject-error.0.iotype=read .once=on .once=x .immediately=on .iotype=read
@@ -133,6 +145,15 @@ func filterCases(verb string) []testCase {
 		}
 	}
 	if verb == "convert" {
+		for _, o := range otherFormats {
+			image := "driver=" + o.format + ",file.driver=blkdebug,file.image.filename=%." + o.format
+			for _, event := range strings.Fields(o.reads) {
+				g.add("std/"+o.format, false, "convert -m 1 --image-opts -O raw "+strings.Replace(image, "%", "disk", 1)+inject(event, "")+" out.raw")
+			}
+			for _, event := range strings.Fields(o.writes) {
+				g.add("std/"+o.format, false, "convert -m 1 -n --target-image-opts -f raw plain.raw "+strings.Replace(image, "%", "blank", 1)+inject(event, ""))
+			}
+		}
 		for _, rule := range ruleLines {
 			g.add("std/qcow2", false, "convert -m 1 --image-opts -O raw "+blkdebug("disk.qcow2", inject("read_aio", ",file.inject-error.0"+rule))+" out.raw")
 		}
