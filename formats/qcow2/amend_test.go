@@ -33,6 +33,7 @@ func amend(t testing.TB, n *chain.Node, opts string) error {
 
 // TestAmendAsStock amends two copies of an image, each in a row of steps, and compares files and messages.
 func TestAmendAsStock(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		create string
 		steps  []string
@@ -47,7 +48,7 @@ func TestAmendAsStock(t *testing.T) {
 		{"compression_type=zstd", []string{"compat=0.10"}},
 	} {
 		t.Run(c.create, func(t *testing.T) {
-			dir := t.TempDir()
+			dir := fastDir(t)
 			ours, theirs := filepath.Join(dir, "ours"), filepath.Join(dir, "theirs")
 			stock(t, "qemu-img", "create", "-q", "-f", "qcow2", "-o", c.create, theirs, "8M")
 			stock(t, "qemu-io", "-c", "write -P 1 0 1M", "-c", "write -P 2 3M 128k", theirs)
@@ -85,6 +86,7 @@ func TestAmendAsStock(t *testing.T) {
 
 // TestAmendModel amends images with snapshots; content stays, and check is clean.
 func TestAmendModel(t *testing.T) {
+	t.Parallel()
 	rng := rand.New(rand.NewPCG(11, 12))
 	for _, opts := range []string{"cluster_size=512", "cluster_size=4k"} {
 		model := make([]byte, 300<<10)
@@ -118,6 +120,7 @@ func TestAmendModel(t *testing.T) {
 
 // TestAmendCrashes crashes changes of width and version after every event: leaks only, content stays.
 func TestAmendCrashes(t *testing.T) {
+	t.Parallel()
 	rng := rand.New(rand.NewPCG(13, 14))
 	model := make([]byte, 200<<10)
 	s := newImage(t, "cluster_size=1k", int64(len(model)))
@@ -149,6 +152,7 @@ func TestAmendCrashes(t *testing.T) {
 
 // TestMakeEmpty drops what a layer holds; a crash at any moment leaves leaks only.
 func TestMakeEmpty(t *testing.T) {
+	t.Parallel()
 	for _, opts := range []string{"cluster_size=512", "cluster_size=64k", "compat=0.10"} {
 		rng := rand.New(rand.NewPCG(1, 1))
 		model := make([]byte, 300<<10)
@@ -198,6 +202,7 @@ func TestChangeBacking(t *testing.T) {
 
 // TestChangeBackingCrashes crashes after every event, sectors torn apart: the header names one file or the other.
 func TestChangeBackingCrashes(t *testing.T) {
+	t.Parallel()
 	names := [][2]string{{"", ""}, {"base.raw", "raw"}, {"another with a longer name.qcow2", "qcow2"}, {strings.Repeat("n", 1000), "raw"},
 		{"x", "qcow2"}, {"", ""}}
 	for _, opts := range []string{"cluster_size=4k", "cluster_size=4k,compat=0.10"} {

@@ -146,9 +146,10 @@ func TestHostileBitmaps(t *testing.T) {
 
 // TestBitmapsAsStock lets stock and us record the same changes, and merge.
 func TestBitmapsAsStock(t *testing.T) {
+	t.Parallel()
 	ctx := context.Background()
 	for _, g := range []string{"512", "64k", "2M"} {
-		dir := t.TempDir()
+		dir := fastDir(t)
 		ours, theirs := filepath.Join(dir, "ours"), filepath.Join(dir, "theirs")
 		stock(t, "qemu-img", "create", "-q", "-f", "qcow2", theirs, "64M")
 		stock(t, "qemu-img", "bitmap", "--add", "-g", g, theirs, "b")

@@ -100,7 +100,7 @@ var damages = []damage{
 // brokenImage makes the sound image to be damaged, with stock qemu-img.
 func brokenImage(t *testing.T, qemuImg string) []byte {
 	t.Helper()
-	dir := t.TempDir()
+	dir := fastDir(t)
 	raw, img := filepath.Join(dir, "raw"), filepath.Join(dir, "img")
 	content := make([]byte, 1<<20)
 	for k := range content[:3*cl] {
@@ -159,12 +159,13 @@ var findings = regexp.MustCompile(`(?m)^(qemu-img: )?(ERROR|Leaked|Repairing|Reb
 // TestDamageIsFoundAndRepairedAsByStock breaks an image in many ways and compares the findings, line by line, with those
 // of stock, without and with repair; afterwards stock must find the same in what either has repaired.
 func TestDamageIsFoundAndRepairedAsByStock(t *testing.T) {
+	t.Parallel()
 	qemuImg := oracleTool(t, "qemu-img")
 	sound := brokenImage(t, qemuImg)
 	for _, d := range damages {
 		for fix, arg := range []string{"", "leaks", "all"} {
 			t.Run(d.name+"/"+arg, func(t *testing.T) {
-				dir := t.TempDir()
+				dir := fastDir(t)
 				b := append([]byte(nil), sound...)
 				d.do(b)
 				ours, theirs := filepath.Join(dir, "ours"), filepath.Join(dir, "theirs")

@@ -13,6 +13,7 @@ import (
 )
 
 func TestCorpus(t *testing.T) {
+	t.Parallel()
 	dir := os.Getenv("PLATTER_CORPUS")
 	if dir == "" {
 		dir = "../../../shared/corpus"

@@ -253,6 +253,7 @@ func (c *survivor) stockCheck(s *formatstest.Store, at int) {
 // TestCrashes crashes lists of all operations at every moment: check finds leaks at most, what was flushed is there,
 // snapshots are whole, bitmaps are right or say that they are not.
 func TestCrashes(t *testing.T) {
+	t.Parallel()
 	_, missing := programs.Stock("qemu-img")
 	seeds := 1
 	if os.Getenv("PLATTER_LONG") != "" {

@@ -427,6 +427,7 @@ func (w *world) compareBitmaps(ctx context.Context, n *chain.Node) {
 // TestModel does lists of operations over every pair of creation options. PLATTER_LONG does many lists over all combinations;
 // PLATTER_SEED begins them elsewhere.
 func TestModel(t *testing.T) {
+	t.Parallel()
 	cases, rounds, steps := pairwise(), 1, 60
 	seed, _ := strconv.ParseUint(os.Getenv("PLATTER_SEED"), 10, 64)
 	if os.Getenv("PLATTER_LONG") != "" {

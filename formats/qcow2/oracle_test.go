@@ -119,6 +119,7 @@ var creations = []string{
 }
 
 func TestReadsWhatStockWrites(t *testing.T) {
+	t.Parallel()
 	for _, o := range creations {
 		t.Run(o, func(t *testing.T) {
 			name := filepath.Join(fastDir(t), "a.qcow2")
@@ -147,6 +148,7 @@ func TestReadsWhatStockWrites(t *testing.T) {
 }
 
 func TestStockReadsWhatWeWrite(t *testing.T) {
+	t.Parallel()
 	for _, o := range creations {
 		t.Run(o, func(t *testing.T) {
 			name := filepath.Join(fastDir(t), "a.qcow2")

@@ -27,10 +27,11 @@ func maskDates(b []byte) []byte {
 
 // TestSnapshotLayoutAsStock does the same to two copies of an image and compares the files.
 func TestSnapshotLayoutAsStock(t *testing.T) {
+	t.Parallel()
 	steps := []string{"-c one", "write 5", "-c two", "write 6", "-a one", "-c three", "-d two", "-d one", "-a three", "-d three"}
 	for _, opts := range []string{"cluster_size=64k", "cluster_size=2M", "extended_l2=on", "compat=0.10"} {
 		t.Run(opts, func(t *testing.T) {
-			dir := t.TempDir()
+			dir := fastDir(t)
 			ours, theirs := filepath.Join(dir, "ours"), filepath.Join(dir, "theirs")
 			stock(t, "qemu-img", "create", "-q", "-f", "qcow2", "-o", opts, theirs, "8M")
 			stock(t, "qemu-io", "-c", "write -P 1 0 1M", "-c", "write -P 2 3M 128k", "-c", "discard 3M 64k", theirs)

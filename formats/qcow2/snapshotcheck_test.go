@@ -41,8 +41,9 @@ func put2(at int64, v uint16) func([]byte, int64) { return func(b []byte, _ int6
 
 // TestDamagedSnapshotTables compares what is found and repaired with stock.
 func TestDamagedSnapshotTables(t *testing.T) {
+	t.Parallel()
 	qemuImg := oracleTool(t, "qemu-img")
-	name := filepath.Join(t.TempDir(), "img")
+	name := filepath.Join(fastDir(t), "img")
 	os.WriteFile(name, brokenImage(t, qemuImg), 0o600)
 	stock(t, "qemu-img", "snapshot", "-c", "one", name)
 	stock(t, "qemu-img", "snapshot", "-c", "two", name)
@@ -59,7 +60,7 @@ func TestDamagedSnapshotTables(t *testing.T) {
 			t.Run(d.name+"/"+arg, func(t *testing.T) {
 				b := append([]byte(nil), sound...)
 				d.do(b, entry)
-				dir := t.TempDir()
+				dir := fastDir(t)
 				ours, theirs := filepath.Join(dir, "ours"), filepath.Join(dir, "theirs")
 				os.WriteFile(ours, b, 0o600)
 				os.WriteFile(theirs, b, 0o600)

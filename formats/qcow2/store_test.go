@@ -209,7 +209,7 @@ func sound(t testing.TB, s *formatstest.Store, when string) {
 	if _, err := programs.Stock("qemu-img"); err != nil {
 		return
 	}
-	name := filepath.Join(t.TempDir(), "disk")
+	name := filepath.Join(fastDir(t), "disk")
 	if err := os.WriteFile(name, s.Bytes("disk"), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -43,6 +43,7 @@ var layouts = []struct {
 }
 
 func TestSuite(t *testing.T) {
+	t.Parallel()
 	for k, l := range layouts {
 		t.Run(l.name, func(t *testing.T) {
 			if k%3 != 0 && os.Getenv("PLATTER_LONG") == "" {
