@@ -45,7 +45,7 @@ func (b *bench) compare(name string, sides [2]side) error {
 			wall[k], cpu[k] = append(wall[k], s.wall), append(cpu[k], s.cpu)
 		}
 	}
-	r := row{name, ratio(median(wall[0]), median(wall[1])), ratio(median(cpu[0]), median(cpu[1]))}
+	r := row{name, ratio(median(wall[0]), median(wall[1]), 1), ratio(median(cpu[0]), median(cpu[1]), time.Millisecond)}
 	fmt.Printf("%-44s %10s %10s %6.2f  %9s %9s %6.2f\n", name, short(median(wall[0])), short(median(wall[1])), r.wall,
 		short(median(cpu[0])), short(median(cpu[1])), r.cpu)
 	b.rows = append(b.rows, r)
@@ -74,9 +74,9 @@ func summary(rows []row) {
 		math.Exp(cpu/float64(max(counted, 1))), worst.wall, worst.name, load())
 }
 
-// ratio is 0 where there is too little to divide by.
-func ratio(stock, ours time.Duration) float64 {
-	if stock <= 0 || ours < time.Millisecond {
+// ratio is 0 where there is too little to divide by: the processor time of what hardly uses any says nothing.
+func ratio(stock, ours, least time.Duration) float64 {
+	if stock <= 0 || ours < least {
 		return 0
 	}
 	return stock.Seconds() / ours.Seconds()
