@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"platter/chain"
@@ -73,9 +74,39 @@ func TestCorpus(t *testing.T) {
 			if got := hex.EncodeToString(sum.Sum(nil)); got != c.Hash {
 				t.Errorf("content %s, want %s", got, c.Hash)
 			}
+			checkAsStock(t, name)
 		})
 	}
 	if seen == 0 {
 		t.Error("the corpus has no qcow2 image")
+	}
+}
+
+// checkAsStock compares findings and numbers of check with stock's, where it is.
+func checkAsStock(t *testing.T, name string) {
+	t.Helper()
+	if os.Getenv("PLATTER_ORACLE") == "" {
+		return
+	}
+	out, _ := tryStock(t, "qemu-img", "check", "-f", "qcow2", "--output=json", name)
+	var want struct {
+		Errors      int64 `json:"check-errors"`
+		Corruptions int64
+		Leaks       int64
+		End         int64 `json:"image-end-offset"`
+		Total       int64 `json:"total-clusters"`
+		Allocated   int64 `json:"allocated-clusters"`
+		Fragmented  int64 `json:"fragmented-clusters"`
+		Compressed  int64 `json:"compressed-clusters"`
+	}
+	if err := json.Unmarshal([]byte(out[strings.Index(out, "{"):]), &want); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	_, r := ourCheck(t, name, 0)
+	got := want
+	got.Errors, got.Corruptions, got.Leaks, got.End = r.CheckErrors, r.Corruptions, r.Leaks, r.ImageEndOffset
+	got.Total, got.Allocated, got.Fragmented, got.Compressed = r.TotalClusters, r.AllocatedClusters, r.FragmentedClusters, r.CompressedClusters
+	if got != want {
+		t.Errorf("check finds %+v, stock %+v", got, want)
 	}
 }
