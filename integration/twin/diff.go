@@ -12,7 +12,7 @@ func Unified(what, want, have string) string {
 		return ""
 	}
 	a, b := lines(want), lines(have)
-	if len(a)*len(b) > 4<<20 {
+	if len(a)*len(b) > 16<<20 {
 		return fmt.Sprintf("--- stock %s\n+++ ours %s\n(too long to show: %d and %d lines)\n", what, what, len(a), len(b))
 	}
 	common := make([][]int, len(a)+1)

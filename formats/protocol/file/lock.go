@@ -26,7 +26,7 @@ func lockingMode(s string) (bool, error) {
 	case "off":
 		return false, nil
 	}
-	return false, qerr.New(syscall.EINVAL, "Parameter 'locking' does not accept value '%s'", s)
+	return false, qerr.New(syscall.EINVAL, "invalid parameter value: %s", s)
 }
 
 // takeLocks locks the bytes of perm and of what shared leaves out, then looks whether somebody else's bytes conflict.

@@ -50,12 +50,18 @@ func openKind(a formats.OpenArgs, driver string, device bool) (formats.Image, er
 	if name == "" {
 		return nil, qerr.New(syscall.EINVAL, "The '%s' block driver requires a file name", driver)
 	}
+	if err := checkAIO(a); err != nil {
+		return nil, err
+	}
 	lock, err := lockingMode(a.Options.String("locking", "auto"))
 	if err != nil {
 		return nil, err
 	}
-	if err := checkAIO(a); err != nil {
-		return nil, err
+	if id := a.Options.String("pr-manager", ""); id != "" {
+		// Nobody sends the SCSI commands that one would carry out; but it must be there.
+		if _, ok := a.Env.Object(id); !ok {
+			return nil, qerr.New(syscall.EINVAL, "No persistent reservation manager with id '%s'", id)
+		}
 	}
 	mode := unix.O_RDONLY
 	if a.Flags.Has(formats.ReadWrite) {
@@ -121,7 +127,7 @@ func checkAIO(a formats.OpenArgs) error {
 			return qerr.New(syscall.EINVAL, "aio=native was specified, but it requires cache.direct=on, which was not specified.")
 		}
 	default:
-		return qerr.New(syscall.EINVAL, "Parameter 'aio' does not accept value '%s'", aio)
+		return qerr.New(syscall.EINVAL, "invalid parameter value: %s", aio)
 	}
 	return nil
 }
