@@ -284,7 +284,7 @@ func TestCrashes(t *testing.T) {
 
 func crashRun(t *testing.T, opts string, size int64, seed uint64, stock bool) {
 	c := &survivor{world: newWorld(t, opts, seed, size)}
-	c.world.closing = c.again
+	c.world.closing, c.world.sectors = c.again, true
 	defer func() {
 		if t.Failed() {
 			for _, p := range c.pasts {

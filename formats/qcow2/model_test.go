@@ -34,8 +34,9 @@ type world struct {
 	// closing, if not nil, closes and opens the image instead.
 	closing func()
 
-	narrow bool // refcounts may be too narrow for snapshots
-	v2     bool
+	sectors bool // requests are of whole sectors
+	narrow  bool // refcounts may be too narrow for snapshots
+	v2      bool
 
 	disk  []byte
 	base  []byte // of the backing file
@@ -135,6 +136,10 @@ func (w *world) span() (off, n int64) {
 	off = w.rng.Int64N(size - n + 1)
 	if w.rng.IntN(2) == 0 {
 		off -= off % w.unit
+	}
+	if w.sectors { // a disk writes whole ones, together with what was written to them before
+		off &^= 511
+		n = min((n+511)&^511, size-off)
 	}
 	return off, n
 }
