@@ -16,19 +16,6 @@ import (
 // layoutSteps are what is done to an image, one command after the other: qemu-img verbs, and changes by stock qemu-io. The
 // files must be equal after each step but for what nothing refers to: clusters with refcount 0.
 var layoutSteps = []struct{ name, steps string }{
-	{"snapshots", `
-		snapshot -c one x
-		io 'write -P 9 1M 1M'
-		snapshot -c two x
-		io 'write -P 5 0 512k' 'discard 5M 64k'
-		snapshot -a one x
-		io 'write -P 6 2M 64k'
-		snapshot -d two x
-		snapshot -c three x
-		snapshot -d one x
-		snapshot -a three x
-		snapshot -d three x
-		io 'write -P 8 0 7M'`},
 	{"shrink", "resize --shrink x 4M\nresize --shrink x 1000k\nresize --shrink x 0"},
 	{"grow", "resize x 8200k\nresize x 64M\nio 'write -P 4 60M 1M'\nresize x 2G"},
 	{"grow metadata", "resize --preallocation=metadata x 8200k\nresize --preallocation=metadata x 20M\nio 'write 7M 6M'"},
@@ -88,6 +75,9 @@ func TestLayout(t *testing.T) {
 				if (l == "" || l == "cluster_size=2M") && strings.HasPrefix(s.name, "amend") {
 					continue // stock takes minutes to walk over refcount blocks of that size, again and again
 				}
+				if strings.HasPrefix(l, "data_file") && s.name == "resize with a snapshot" {
+					continue // there are no snapshots, and shrinking is "shrink allocates" below
+				}
 				t.Run(s.name, func(t *testing.T) {
 					t.Parallel()
 					twin.Compare(t, func(side *twin.Side) { doLayout(side, start, s.steps) })
@@ -99,8 +89,9 @@ func TestLayout(t *testing.T) {
 
 // layoutGains are lists of steps after which the files differ in clusters that are used, because more is gained.
 var layoutGains = []struct{ name, steps, reason string }{
-	{"size of a snapshot", "snapshot -c one x\nresize x 20M\nsnapshot -a one x", "stock resizes the disk first, then overwrites the " +
-		"L1 table; here both are one write of the header, so that a crash leaves the disk before or after"},
+	{"flags of snapshots", "snapshot -c one x\nio 'write -P 9 1M 1M'\nsnapshot -c two x\nio 'write -P 5 0 512k'\nsnapshot -a one x\nsnapshot -d two x",
+		"stock sets COPIED flags in tables that a single snapshot is left with; the specification wants them right in the active " +
+			"tables only, and here those of snapshots are not read and written once more"},
 	{"tail", "resize --shrink x 1000k\nresize x 9M", "what was cut off inside the last cluster shows again when stock grows the disk; " +
 		"here the new part reads as zeroes"},
 	{"shrink allocates", "bitmap --add x a\nbitmap --add -g 512 x b\nio 'write -P 9 1M 1M'\nresize x 40M\nio 'write -P 9 30M 1M'\nresize --shrink x 8M", "stock allocates an empty L2 " +
@@ -118,6 +109,9 @@ func TestLayoutGains(t *testing.T) {
 			opts := "cluster_size=4k"
 			if g.name == "amend is refused" {
 				opts += ",compression_type=zstd"
+			}
+			if g.name == "flags of snapshots" {
+				opts = "cluster_size=512"
 			}
 			if g.name == "tail" {
 				opts = ""
