@@ -41,7 +41,7 @@ oracle:
 	@integration/setup/oracle.sh
 
 bench: build
-	@integration/setup/packages.sh bench
+	@integration/setup/packages.sh run
 	@integration/setup/oracle.sh
 	go run ./integration/bench
 

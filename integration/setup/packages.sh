@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs the Debian packages of a set, those that are missing only, as root or through sudo.
 #
-#   integration/setup/packages.sh run|bench|test|race|lint
+#   integration/setup/packages.sh run|test|race|lint
 set -eu
 
 case ${1:-} in
@@ -9,7 +9,7 @@ run) set -- fuse3 e2fsprogs fdisk ;;
 test) set -- fuse3 fuse2fs e2fsprogs xfsprogs btrfs-progs dosfstools fio fdisk parted rsync attr file xxd cryptsetup-bin mtools strace zsh fish libvmdk-utils libvhdi-utils nbdkit nginx-light ;;
 race) set -- gcc libc6-dev ;;
 lint) set -- shellcheck ;;
-*) echo "usage: $0 run|bench|test|race|lint" >&2; exit 2 ;;
+*) echo "usage: $0 run|test|race|lint" >&2; exit 2 ;;
 esac
 
 command -v dpkg-query >/dev/null || {
