@@ -132,11 +132,11 @@ func (o *opener) resolveNeed(n *Node, need formats.Need) (string, error) {
 	if need.Name == "" {
 		return "", nil
 	}
-	name := need.Name
-	if !need.Literal {
-		name = combine(n.File().exactName(), name)
+	if need.Literal {
+		return need.Name, o.env.Gate.check(n.name, need.Name)
 	}
-	return name, o.env.Gate.check(n.name, name)
+	name := combine(n.File().exactName(), need.Name)
+	return name, o.env.Gate.part(n.name, name)
 }
 
 // openBacking opens the backing file that the image states, or the one that runtime options give.

@@ -160,6 +160,40 @@ func TestReferencesNeedPermission(t *testing.T) {
 	}
 }
 
+// TestExtentsLieBesideTheImage: a descriptor that names a file elsewhere gets nothing opened unless the user says so.
+func TestExtentsLieBesideTheImage(t *testing.T) {
+	dir, elsewhere := t.TempDir(), filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(elsewhere, make([]byte, 1<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	image := filepath.Join(dir, "disk.vmdk")
+	run(t, stock(t, "qemu-img"), "create", "-q", "-f", "vmdk", "-o", "subformat=monolithicFlat", image, "1M")
+	made, err := os.ReadFile(image)
+	if err != nil {
+		t.Fatal(err)
+	}
+	link := filepath.Join(dir, "link")
+	if err := os.Symlink(elsewhere, link); err != nil {
+		t.Fatal(err)
+	}
+	for _, extent := range []string{"disk-flat.vmdk", elsewhere, "../" + filepath.Base(filepath.Dir(elsewhere)) + "/secret", link} {
+		if err := os.WriteFile(image, bytes.Replace(made, []byte("disk-flat.vmdk"), []byte(extent), 1), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for refs, ok := range map[string]bool{"samedir": false, "file": false, "any": true} {
+			ok = ok || extent == "disk-flat.vmdk"
+			mnt := t.TempDir()
+			_, stderr, code := try(t, platter, "mount", "-o", "refs="+refs, image, mnt)
+			if (code == 0) != ok || !ok && !strings.Contains(stderr, "not allowed") {
+				t.Errorf("%s, refs=%s: exit status %d, %q", extent, refs, code, stderr)
+			}
+			if code == 0 {
+				unmount(t, mnt)
+			}
+		}
+	}
+}
+
 func TestNamesAndNonsense(t *testing.T) {
 	_, mnt, disk := mountRaw(t, 1<<20)
 	for name, want := range map[string]error{

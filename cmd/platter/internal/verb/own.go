@@ -35,7 +35,7 @@ var mount = Verb{
 		"Mount options: B<ro> nothing can be changed; B<allow_other> other users may look, as far as the permissions let them; " +
 			"B<uid=>N, B<gid=>N, B<umask=>N owner and permissions (mode 600 and the mounting user without them); B<nonempty> mount " +
 			"over a directory that is not empty; B<format=>FMT the images' format; B<refs=file> (the default) images may refer to " +
-			"regular files only, B<refs=samedir> to those in their own directory, B<refs=none> to nothing, B<refs=any> to whatever " +
+			"regular files only, and have extents in their own directory only, B<refs=samedir> to those in their own directory, B<refs=none> to nothing, B<refs=any> to whatever " +
 			"qemu-img opens; B<snapshot=>NAME show that snapshot, read-only; B<overlay> or B<overlay=>FILE leave the image as it is " +
 			"and write to a temporary or kept qcow2 file; B<shrink> let B<truncate> make the disk smaller; B<idle=>N close images " +
 			"of a directory that were not used for N seconds (30). A comma in a value is doubled.",
