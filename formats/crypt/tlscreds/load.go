@@ -7,7 +7,6 @@ import (
 	"encoding/pem"
 	"errors"
 	"os"
-	"path/filepath"
 	"syscall"
 	"time"
 
@@ -23,8 +22,7 @@ type Creds struct {
 // Load reads the folder of one side, which is "client" or "server"; with check it looks at the certificates, as well.
 // The server must have a certificate, the client may.
 func Load(dir, side string, check bool) (*Creds, error) {
-	caPath := filepath.Join(dir, "ca-cert.pem")
-	certPath, keyPath := filepath.Join(dir, side+"-cert.pem"), filepath.Join(dir, side+"-key.pem")
+	caPath, certPath, keyPath := dir+"/ca-cert.pem", dir+"/"+side+"-cert.pem", dir+"/"+side+"-key.pem"
 	for _, path := range []string{caPath, certPath, keyPath} {
 		_, err := os.Stat(path)
 		if err != nil && (path == caPath || side == "server" || !errors.Is(err, os.ErrNotExist)) {

@@ -78,3 +78,10 @@ func held(fd int, at int64) bool {
 	err := unix.FcntlFlock(uintptr(fd), unix.F_OFD_GETLK, &l)
 	return err == nil && l.Type != unix.F_UNLCK
 }
+
+// unlock gives up all locks of a descriptor that is about to be closed. Closing alone would do, were it not for a process
+// that is just being started: it has a copy of the descriptor, and the locks with it, until its program runs.
+func unlock(fd int) {
+	l := unix.Flock_t{Type: unix.F_UNLCK, Whence: 0, Start: usedBase, Len: notSharedBase + 4 - usedBase}
+	_ = unix.FcntlFlock(uintptr(fd), unix.F_OFD_SETLK, &l)
+}

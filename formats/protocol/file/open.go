@@ -76,6 +76,7 @@ func openKind(a formats.OpenArgs, driver string, device bool) (formats.Image, er
 	}
 	f := &image{name: name, fd: fd, device: device, noFlush: a.Flags.Has(formats.NoFlush), align: 1}
 	if err := f.prepare(a, driver, lock); err != nil {
+		unlock(fd)
 		unix.Close(fd)
 		return nil, err
 	}
@@ -176,8 +177,11 @@ func (f *image) AllocatedSize(context.Context) (int64, error) {
 
 func (f *image) Size() int64 { return f.size.Load() }
 
-// Close reports what the kernel reports at close; locks go with the descriptor.
+// Close gives up the locks and reports what the kernel reports at close.
 func (f *image) Close() error {
-	f.views.unmap() // a mapping would keep the locks
+	f.views.unmap()
+	if f.lock {
+		unlock(f.fd)
+	}
 	return unix.Close(f.fd)
 }

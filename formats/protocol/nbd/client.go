@@ -64,6 +64,7 @@ type client struct {
 	cookie  uint64
 	waiting map[uint64]*request
 	broken  error
+	told    bool      // a request has ended with broken
 	since   time.Time // when it broke
 	closed  bool
 }
@@ -73,6 +74,13 @@ func (c *client) brokenSince() (time.Time, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.since, c.broken != nil
+}
+
+// toldBroken tells whether a request has ended with the reason why the connection broke.
+func (c *client) toldBroken() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.told
 }
 
 func newClient(s *session) *client {
@@ -136,7 +144,7 @@ func (c *client) fail(err error) {
 	}
 	for k, r := range c.waiting {
 		delete(c.waiting, k)
-		r.err = c.broken
+		r.err, c.told = c.broken, true
 		close(r.done)
 	}
 }

@@ -150,7 +150,12 @@ func (d *image) Flush(ctx context.Context) error {
 	if !d.has(flagFlush) {
 		return nil
 	}
-	return d.do(ctx, &request{kind: cmdFlush}, 0, nil)
+	told := d.conn.Load().toldBroken()
+	err := d.do(ctx, &request{kind: cmdFlush}, 0, nil)
+	if err != nil && told {
+		return syscall.EIO // the write that failed has the words; a verb that it ended does not say them twice
+	}
+	return err
 }
 
 // Truncate refuses: the size is the server's.
