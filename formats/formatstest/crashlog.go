@@ -20,6 +20,7 @@ type event struct {
 	base string
 	off  int64 // evTruncate: the new length
 	data []byte
+	fua  bool // evWrite: with FUA
 }
 
 // apply gives the file's content after the event. What it is given may be changed.
@@ -45,7 +46,8 @@ func (e event) apply(data []byte) []byte {
 const Tear = 512
 
 // Crash rebuilds the files as a crash after the first events of the log may leave them. Events that a flush of the
-// same file covers are there; of the later ones a random part is, in the order of the log, writes torn at Tear.
+// same file covers are there, and writes with FUA but for the last event, which may be under way; of the later ones a
+// random part is, in the order of the log, writes torn at Tear.
 func (s *Store) Crash(events int, rng *rand.Rand) *Store {
 	s.mu.Lock()
 	log := s.log[:events]
@@ -59,9 +61,10 @@ func (s *Store) Crash(events int, rng *rand.Rand) *Store {
 	content := map[string][]byte{}
 	keep := rng.Float64() // how lucky this crash is
 	for i, e := range log {
-		if i > flushed[e.base] && e.kind == evWrite {
+		sure := i <= flushed[e.base] || e.fua && i < len(log)-1
+		if !sure && e.kind == evWrite {
 			e = survivor(e, keep, rng)
-		} else if i > flushed[e.base] && rng.Float64() > keep {
+		} else if !sure && rng.Float64() > keep {
 			continue
 		}
 		content[e.base] = e.apply(content[e.base])

@@ -152,11 +152,12 @@ func fits(off, n int64) error {
 	return nil
 }
 
-func (f *file) WriteAt(_ context.Context, p []byte, off int64, _ formats.WriteFlags) error {
+func (f *file) WriteAt(_ context.Context, p []byte, off int64, flags formats.WriteFlags) error {
 	if err := fits(off, int64(len(p))); err != nil {
 		return err
 	}
-	return f.change(OpWrite, event{kind: evWrite, base: f.base, off: off, data: bytes.Clone(p)})
+	return f.change(OpWrite, event{kind: evWrite, base: f.base, off: off, data: bytes.Clone(p),
+		fua: flags&formats.FUA != 0})
 }
 
 func (f *file) WriteZeroes(_ context.Context, off, n int64, _ formats.WriteFlags) error {

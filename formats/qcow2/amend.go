@@ -55,7 +55,7 @@ func (i *image) parseAmendment(v *option.Values) (amendment, error) {
 	case m.encrypt && i.hdr.cryptMethod == cryptNone:
 		return fail("Can't amend encryption options - encryption not present")
 	case m.encrypt && i.hdr.cryptMethod != cryptLUKS:
-		return m, qerr.New(syscall.ENOTSUP, "Only LUKS encryption options can be amended for qcow2 with qcow2-amend")
+		return m, qerr.New(syscall.ENOTSUP, "Only LUKS encryption options can be amended")
 	}
 	switch compat := v.String("compat", ""); compat {
 	case "":
@@ -171,9 +171,9 @@ func (i *image) amendKeys(ctx context.Context, m amendment, v *option.Values, fo
 	o := luks1.AmendOptions{Force: force, Prefix: "encrypt."}
 	switch state, ok := v.Raw("encrypt.state"); {
 	case !ok:
-		return qerr.New(syscall.EINVAL, "Parameter 'encrypt.state' is missing")
+		return qerr.New(syscall.EINVAL, "Parameter 'state' is missing")
 	case state != "active" && state != "inactive":
-		return badValue("encrypt.state", state)
+		return badValue("state", state)
 	default:
 		o.Active = state == "active"
 	}

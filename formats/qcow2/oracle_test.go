@@ -46,7 +46,7 @@ func env(lines *[]string) *chain.Env {
 		}
 	}
 	return &chain.Env{Registry: all.Registry(), Env: &formats.Env{
-		Secret: func(string) ([]byte, error) { return []byte("secret"), nil },
+		Secret: secretOf,
 		Object: func(string) (any, bool) { return nil, false },
 		Warn:   note, Report: note,
 	}}

@@ -32,7 +32,7 @@ func storeEnv(s *formatstest.Store, lines *[]string) *chain.Env {
 		}
 	}
 	return &chain.Env{Registry: formats.NewRegistry(append([]*formats.Driver{s.Driver()}, all.Registry().All()...)...),
-		Env: &formats.Env{Secret: func(string) ([]byte, error) { return []byte("secret"), nil },
+		Env: &formats.Env{Secret: secretOf,
 			Object: func(string) (any, bool) { return nil, false }, Warn: note, Report: note}}
 }
 

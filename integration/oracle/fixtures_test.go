@@ -88,6 +88,7 @@ var fixtureSteps = map[string]string{
 		qemu-img create -q -f $F $O other.$F 4M
 		qemu-img bitmap --add -f $F other.$F b2
 		qemu-io -f $F -c 'write -P 0x22 3M 64k' other.$F`,
+	"keys": keySteps(), // encrypted images of qcow2 with key slots
 	// Little, for the many cases that end before an image is opened.
 	"usage": `
 		qemu-img create -q -f qcow2 disk.qcow2 4M

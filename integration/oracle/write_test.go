@@ -340,6 +340,9 @@ func amendCases(g *group, f format) {
 		}
 		return
 	}
+	if f.name == "qcow2" {
+		keyCases(g)
+	}
 	for _, o := range f.amend {
 		g.add("std/"+f.name, false, f.expand("amend -f $F -o "+o+" disk.$F"), f.expand("amend -p -o "+o+" disk.$F"))
 		if f.snapshots {
