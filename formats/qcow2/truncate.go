@@ -3,6 +3,7 @@ package qcow2
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"sync/atomic"
 	"syscall"
 
@@ -64,6 +65,7 @@ func (i *image) grow(ctx context.Context, size int64, pre formats.Prealloc) erro
 	case pre == formats.PreallocOff && i.external():
 		err = i.data.Truncate(ctx, size, pre)
 	case pre == formats.PreallocOff:
+		err = i.hideBacking(ctx, old, size)
 	case pre == formats.PreallocMetadata || i.external():
 		err = i.preallocate(ctx, guestOff(old), guestOff(size), pre)
 	default:
@@ -76,6 +78,35 @@ func (i *image) grow(ctx context.Context, size int64, pre formats.Prealloc) erro
 		return qerr.Errno(qerr.Of(err), "Failed to flush the preallocated area to disk")
 	}
 	return i.setSize(ctx, size)
+}
+
+// hideBacking makes [old, size) zeroes as far as a longer backing file would show there, before the size lets it.
+func (i *image) hideBacking(ctx context.Context, old, size int64) error {
+	if i.creating || i.backing == nil {
+		return nil
+	}
+	sub := int64(1) << i.subBits
+	end := (min(size, i.backing.Size()) + sub - 1) &^ (sub - 1)
+	first := min((old+sub-1)&^(sub-1), end)
+	for from, to := old, first; from < end; from, to = to, min(to+maxJoined, end) {
+		if to <= from {
+			continue
+		}
+		if i.hdr.version >= 3 {
+			epoch := i.requests.enter()
+			e := i.zero(ctx, guestOff(from), to-from, 0)
+			i.requests.leave(epoch)
+			if e == nil {
+				continue
+			} else if !errors.Is(e, syscall.ENOTSUP) {
+				return e
+			}
+		}
+		if e := i.write(ctx, make([]byte, min(to, size)-from), guestOff(from)); e != nil {
+			return e
+		}
+	}
+	return nil
 }
 
 // clearTail makes what lies behind the present end in its cluster zeroes, if a larger size is to show it.
