@@ -116,8 +116,9 @@ func (i *image) queueDiscard(off hostOff, n int64) {
 	i.discards = append(i.discards, discardRange{off, n})
 }
 
-// discardFree punches the queued ranges. It holds mu, because a range must not be allocated meanwhile. That the file below
-// cannot give space up is no error, that it fails is one: it says something about the file.
+// discardFree punches the queued ranges. It holds mu, because a range must not be allocated meanwhile: its refcounts are
+// 0 already, and nothing but mu keeps the search for free clusters from it. That the file below cannot
+// give space up is no error, that it fails is one: it says something about the file.
 func (i *image) discardFree(ctx context.Context) error {
 	var first error
 	for _, d := range i.discards {
