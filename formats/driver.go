@@ -138,6 +138,10 @@ const (
 	WriteThrough
 	// OneWriter keeps other processes from writing and resizing, whatever the format: who exports an image caches it.
 	OneWriter
+	// NativeAIO has files read and written through Linux AIO unless their option aio says otherwise (bench -i native).
+	NativeAIO
+	// IOUring is the same for io_uring.
+	IOUring
 )
 
 // Has reports whether all flags of g are set.

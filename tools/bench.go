@@ -2,7 +2,6 @@ package tools
 
 import (
 	"context"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -10,7 +9,6 @@ import (
 	"platter/chain"
 	"platter/formats"
 	"platter/formats/qerr"
-	"platter/formats/qobj"
 	"platter/tools/copier"
 )
 
@@ -22,7 +20,7 @@ type BenchOptions struct {
 	Offset        int64  // of the first request, in bytes
 	BufferSize    int64  // of a request, in bytes
 	StepSize      int64  // from one request to the next, in bytes; 0: BufferSize
-	AIO           string // "", threads, native or io_uring: checked, though requests go the same way with each
+	AIO           string // "", threads, native or io_uring: how files are read and written
 	Write         bool
 	Pattern       byte
 	FlushInterval int64 // requests; 0: no flush
@@ -33,11 +31,7 @@ type BenchOptions struct {
 
 // Bench sends requests to an image and gives the time that they took.
 func Bench(ctx context.Context, env *Env, o BenchOptions) (took time.Duration, err error) {
-	flags := formats.OpenFlags(0)
-	if o.Write {
-		flags = formats.ReadWrite
-	}
-	n, err := o.Source.openWith(ctx, env, flags, o.backend())
+	n, err := o.Source.Open(ctx, env, o.flags())
 	if err != nil {
 		return 0, err
 	}
@@ -58,16 +52,19 @@ func Bench(ctx context.Context, env *Env, o BenchOptions) (took time.Duration, e
 	return time.Since(start), err
 }
 
-// backend gives the runtime option that asks the file for a way of input and output; other protocols do not know it.
-func (o BenchOptions) backend() *qobj.Dict {
-	prefix, _, ok := strings.Cut(o.Source.Filename, ":")
-	plain := !ok || strings.Contains(prefix, "/") || prefix == "file" || prefix == "host_device"
-	if o.AIO == "" || o.Source.ImageOpts || !plain {
-		return nil
+// flags are those with which the image is opened.
+func (o BenchOptions) flags() formats.OpenFlags {
+	flags := formats.OpenFlags(0)
+	if o.Write {
+		flags = formats.ReadWrite
 	}
-	d := qobj.NewDict()
-	d.Set("file.aio", o.AIO)
-	return d
+	switch o.AIO {
+	case "native":
+		flags |= formats.NativeAIO
+	case "io_uring":
+		flags |= formats.IOUring
+	}
+	return flags
 }
 
 // benchmark is a Bench under way.

@@ -69,12 +69,7 @@ func (s *Source) SetFormat(name string) { s.Format, s.named = name, true }
 
 // Open opens the image; flags are those that the verb itself needs. Errors are complete: they name the image.
 func (s Source) Open(ctx context.Context, env *Env, flags formats.OpenFlags) (*chain.Node, error) {
-	return s.openWith(ctx, env, flags, nil)
-}
-
-// openWith is Open with further runtime options, which a name that is an option string does not take.
-func (s Source) openWith(ctx context.Context, env *Env, flags formats.OpenFlags, more *qobj.Dict) (*chain.Node, error) {
-	r := chain.Request{Options: more, Filename: s.Filename, Format: s.Format, Flags: flags | s.Cache.Flags()}
+	r := chain.Request{Filename: s.Filename, Format: s.Format, Flags: flags | s.Cache.Flags()}
 	if s.ImageOpts {
 		if s.Format != "" || s.named {
 			return nil, qerr.New(syscall.EINVAL, "--image-opts and --format are mutually exclusive")

@@ -1,6 +1,6 @@
 // Package file is the protocol for files and block devices of this machine: the drivers file and host_device.
 //
-// Reads and writes are pread and pwrite; nothing is cached above the kernel. Holes are found with SEEK_DATA and
+// Reads and writes are pread and pwrite, or, as the option aio says, requests to Linux AIO or io_uring; nothing is cached above the kernel. Holes are found with SEEK_DATA and
 // SEEK_HOLE, made with fallocate (files) or BLKDISCARD and BLKZEROOUT (devices). With cache.direct the file is opened
 // O_DIRECT and requests go through an aligned buffer where the caller's memory is not aligned.
 //

@@ -37,7 +37,7 @@ func (f *image) ReadAt(_ context.Context, p []byte, off int64) error {
 
 func (f *image) read(p []byte, off int64) error {
 	for len(p) > 0 {
-		n, err := unix.Pread(f.fd, p, off)
+		n, err := f.pread(p, off)
 		if err == syscall.EINTR || err == syscall.EAGAIN {
 			continue
 		}
@@ -51,6 +51,32 @@ func (f *image) read(p []byte, off int64) error {
 		p, off = p[n:], off+int64(n)
 	}
 	return nil
+}
+
+// pread is one request to read, as pread(2) or through the queue of the option aio.
+func (f *image) pread(p []byte, off int64) (int, error) {
+	if q := f.aio.ready(f.fd); q != nil {
+		return q.do(opRead, p, off)
+	}
+	return unix.Pread(f.fd, p, off)
+}
+
+// pwrite is one request to write.
+func (f *image) pwrite(p []byte, off int64) (int, error) {
+	if q := f.aio.ready(f.fd); q != nil {
+		return q.do(opWrite, p, off)
+	}
+	return unix.Pwrite(f.fd, p, off)
+}
+
+// datasync is one request to sync. Before Linux 4.18, and for some file systems, a queue has none.
+func (f *image) datasync() error {
+	if q := f.aio.ready(f.fd); q != nil {
+		if _, err := q.do(opSync, nil, 0); err != syscall.EINVAL {
+			return err
+		}
+	}
+	return unix.Fdatasync(f.fd)
 }
 
 // WriteAt writes all of p or fails; the file grows where it must.
@@ -82,7 +108,7 @@ func (f *image) WriteAt(_ context.Context, p []byte, off int64, flags formats.Wr
 
 func (f *image) write(p []byte, off int64) error {
 	for len(p) > 0 {
-		n, err := unix.Pwrite(f.fd, p, off)
+		n, err := f.pwrite(p, off)
 		if err == syscall.EINTR || err == syscall.EAGAIN {
 			continue
 		}
@@ -128,7 +154,7 @@ func (f *image) Flush(context.Context) error {
 
 func (f *image) sync() error {
 	for {
-		err := unix.Fdatasync(f.fd)
+		err := f.datasync()
 		if err == syscall.EINVAL && f.device {
 			return nil // a character device that keeps nothing
 		}

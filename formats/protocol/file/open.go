@@ -26,6 +26,7 @@ type image struct {
 	noPunch, noZeroRange atomic.Bool // the file system answered that it cannot
 	run                  atomic.Pointer[dataRun]
 	views                views
+	aio                  aio
 }
 
 // Growable etc. are constants of the kind of file.
@@ -50,7 +51,8 @@ func openKind(a formats.OpenArgs, driver string, device bool) (formats.Image, er
 	if name == "" {
 		return nil, qerr.New(syscall.EINVAL, "The '%s' block driver requires a file name", driver)
 	}
-	if err := checkAIO(a); err != nil {
+	way, err := aioMode(a)
+	if err != nil {
 		return nil, err
 	}
 	lock, err := lockingMode(a.Options.String("locking", "auto"))
@@ -75,6 +77,7 @@ func openKind(a formats.OpenArgs, driver string, device bool) (formats.Image, er
 		return nil, openError(err, name, a.Flags)
 	}
 	f := &image{name: name, fd: fd, device: device, noFlush: a.Flags.Has(formats.NoFlush), align: 1}
+	f.aio.mode, f.aio.env = way, a.Env
 	if err := f.prepare(a, driver, lock); err != nil {
 		unlock(fd)
 		unix.Close(fd)
@@ -108,7 +111,7 @@ func (f *image) prepare(a formats.OpenArgs, driver string, lock bool) error {
 		f.align = f.directAlign()
 	}
 	f.lock = lock && !f.device
-	f.views.usable = !f.device && f.align == 1 && coherent(f.fd)
+	f.views.usable = !f.device && f.align == 1 && f.aio.mode == "" && coherent(f.fd)
 	return f.Lock(a.Perm, a.Shared)
 }
 
@@ -120,17 +123,29 @@ func (f *image) Lock(perm, shared formats.Perm) error {
 	return takeLocks(f.fd, f.name, perm, shared)
 }
 
-func checkAIO(a formats.OpenArgs) error {
-	switch aio := a.Options.String("aio", "threads"); aio {
-	case "threads", "io_uring":
+// aioMode reads the option aio, which the flags are the default of: "" for threads, which is pread and pwrite.
+func aioMode(a formats.OpenArgs) (string, error) {
+	mode := "threads"
+	switch {
+	case a.Flags.Has(formats.NativeAIO):
+		mode = "native"
+	case a.Flags.Has(formats.IOUring):
+		mode = "io_uring"
+	}
+	mode = a.Options.String("aio", mode)
+	switch mode {
+	case "threads":
+		return "", nil
+	case "io_uring":
+		return mode, nil
 	case "native":
 		if !a.Flags.Has(formats.Direct) {
-			return qerr.New(syscall.EINVAL, "aio=native was specified, but it requires cache.direct=on, which was not specified.")
+			return "", qerr.New(syscall.EINVAL, "aio=native was specified, but it requires cache.direct=on, which was not specified.")
 		}
+		return mode, nil
 	default:
-		return qerr.New(syscall.EINVAL, "invalid parameter value: %s", aio)
+		return "", qerr.New(syscall.EINVAL, "invalid parameter value: %s", mode)
 	}
-	return nil
 }
 
 func openError(err error, name string, flags formats.OpenFlags) error {
@@ -179,6 +194,7 @@ func (f *image) Size() int64 { return f.size.Load() }
 
 // Close gives up the locks and reports what the kernel reports at close.
 func (f *image) Close() error {
+	f.aio.close()
 	f.views.unmap()
 	if f.lock {
 		unlock(f.fd)
