@@ -17,16 +17,16 @@ const (
 )
 
 type iocb struct {
-	data     uint64
-	key, rwf uint32 // in the other order where the high byte comes first; the kernel sets key, rwf is 0
-	opcode   uint16
-	_        int16 // priority
-	fd       uint32
-	buf      uint64
-	n        uint64
-	off      int64
-	_        uint64
-	_, _     uint32 // flags, an eventfd
+	data   uint64
+	_, _   uint32 // key, which the kernel sets, and aio_rw_flags
+	opcode uint16
+	_      int16 // priority
+	fd     uint32
+	buf    uint64
+	n      uint64
+	off    int64
+	_      uint64
+	_, _   uint32 // flags, an eventfd
 }
 
 type ioEvent struct {
