@@ -9,6 +9,9 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
 )
 
 // traced runs the program under strace and gives the system calls that it made on files.
@@ -16,7 +19,7 @@ func traced(t *testing.T, dir string, args ...string) string {
 	t.Helper()
 	log := filepath.Join(t.TempDir(), "calls")
 	c := command(dir, args...)
-	words := append([]string{"-f", "-y", "-e", "trace=openat,fdatasync,fsync,copy_file_range", "-o", log}, c.Args...)
+	words := append([]string{"-f", "-y", "-e", "trace=openat,fdatasync,fsync,copy_file_range,io_submit,io_uring_enter", "-o", log}, c.Args...)
 	strace := exec.Command("strace", words...)
 	strace.Env, strace.Dir = c.Env, dir
 	if out, err := strace.CombinedOutput(); err != nil {
@@ -121,5 +124,30 @@ func TestRatesHold(t *testing.T) {
 	}
 	if got, want := fmt.Sprintf("%x", sum(t, filepath.Join(dir, "base.raw"))), fmt.Sprintf("%x", sum(t, filepath.Join(dir, "source.raw"))); got != want {
 		t.Error("commit has not copied all")
+	}
+}
+
+// TestBenchGoesTheAskedWay: -i chooses how the kernel is asked.
+func TestBenchGoesTheAskedWay(t *testing.T) {
+	needStrace(t)
+	dir := directDir(t)
+	if err := os.WriteFile(filepath.Join(dir, "disk"), make([]byte, 1<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	modes := map[string]string{"threads": "", "native": "io_submit(", "io_uring": "io_uring_enter("}
+	var params [120]byte
+	if fd, _, e := syscall.Syscall(unix.SYS_IO_URING_SETUP, 1, uintptr(unsafe.Pointer(&params)), 0); e != 0 {
+		t.Logf("io_uring is refused here: %v", e)
+		delete(modes, "io_uring")
+	} else {
+		syscall.Close(int(fd))
+	}
+	for mode, want := range modes {
+		calls := traced(t, dir, "bench", "-f", "raw", "-t", "none", "-c", "64", "-d", "8", "-i", mode, "disk")
+		for _, call := range []string{"io_submit(", "io_uring_enter("} {
+			if n := strings.Count(calls, call); (n > 0) != (call == want) {
+				t.Errorf("-i %s: %d calls of %s)", mode, n, call)
+			}
+		}
 	}
 }
