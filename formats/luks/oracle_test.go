@@ -121,7 +121,7 @@ func contentOf(t testing.TB, n formats.File) []byte {
 }
 
 // A new container has stock's bytes but for what is random or measured: digest, salts, counts, UUID, key material.
-// Stock measures the processor for some seconds at each; PLATTER_TEST_FULL tries them all.
+// Stock measures the processor for some seconds at each; PLATTER_LONG tries them all.
 func TestCreateAsStock(t *testing.T) {
 	dir, list := t.TempDir(), []string{
 		"preallocation=full",
@@ -132,7 +132,7 @@ func TestCreateAsStock(t *testing.T) {
 		"cipher-alg=serpent-128,cipher-mode=ctr,hash-alg=sha512",
 		"cipher-alg=cast5-128,cipher-mode=cbc,hash-alg=sm3",
 	}
-	if os.Getenv("PLATTER_TEST_FULL") == "" {
+	if os.Getenv("PLATTER_LONG") == "" {
 		list = list[:1]
 	}
 	for _, o := range list {

@@ -135,7 +135,7 @@ func (w work) verdict(t *testing.T, before, dir string) {
 
 // moments is how often each command is ended by each signal.
 func moments() int {
-	if os.Getenv("PLATTER_TEST_FULL") != "" {
+	if os.Getenv("PLATTER_LONG") != "" {
 		return 60
 	}
 	return 3

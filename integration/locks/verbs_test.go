@@ -48,8 +48,8 @@ func TestStockHolds(t *testing.T) {
 	for _, format := range []string{"raw", "qcow2"} {
 		for name, holder := range holders {
 			t.Run(format+"/"+name, func(t *testing.T) {
-				if strings.Contains(name, "reading") && name != "qemu-io reading" && os.Getenv("PLATTER_TEST_FULL") == "" {
-					t.Skip("much like qemu-io reading; PLATTER_TEST_FULL=1 runs it")
+				if strings.Contains(name, "reading") && name != "qemu-io reading" && os.Getenv("PLATTER_LONG") == "" {
+					t.Skip("much like qemu-io reading; PLATTER_LONG=1 runs it")
 				}
 				t.Parallel()
 				twin.Compare(t, func(s *twin.Side) {

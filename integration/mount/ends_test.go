@@ -267,16 +267,24 @@ func TestFiguresOnSignal(t *testing.T) {
 	}
 	unmount(t, mnt)
 	cmd := exec.Command(platter, "mount", "-f", "-o", "format=raw", image, mnt)
-	var said bytes.Buffer
-	cmd.Stderr = &said
+	said, err := os.Create(filepath.Join(t.TempDir(), "said"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer said.Close()
+	cmd.Stderr = said
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	waitFor(t, "the tree", func() bool { _, err := os.Stat(disk); return err == nil })
 	cmd.Process.Signal(syscall.SIGUSR1)
-	syscall.Kill(cmd.Process.Pid, syscall.SIGTERM)
-	if err := cmd.Wait(); err != nil || !strings.Contains(said.String(), `"virtual-size": 1048576`) {
-		t.Errorf("%v, %q", err, said.String())
+	waitFor(t, "figures", func() bool {
+		b, _ := os.ReadFile(said.Name())
+		return strings.Contains(string(b), `"virtual-size": 1048576`)
+	})
+	cmd.Process.Signal(syscall.SIGTERM)
+	if err := cmd.Wait(); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -23,7 +23,7 @@ var foundImages = []struct{ format, path string }{
 }
 
 // foundDisks are images that hypervisors and other programs have made, with the files beside them. Of the lines, each is
-// run with every fourth, and with PLATTER_TEST_FULL with all.
+// run with every fourth, and with PLATTER_LONG with all.
 var foundDisks = []struct{ format, path string }{
 	{"vdi", "hoho-vdi/hdd.vdi"},
 	{"vdi", "file-vdi-truncated/vdi.img"},
@@ -87,7 +87,7 @@ func TestFoundImages(t *testing.T) {
 	r := &runner{stock: programs.NeedStock(t, "qemu-img"), ours: programs.NeedPlatter(t, "qemu-img"), scratch: t.TempDir()}
 	for i, img := range append(foundImages, foundDisks...) {
 		for k, line := range strings.Split(strings.TrimSpace(foundLines), "\n") {
-			if i >= len(foundImages) && (i+k)%4 != 0 && os.Getenv("PLATTER_TEST_FULL") == "" {
+			if i >= len(foundImages) && (i+k)%4 != 0 && os.Getenv("PLATTER_LONG") == "" {
 				continue
 			}
 			name, _ := packed(filepath.Base(img.path))

@@ -56,13 +56,13 @@ func (g *group) add(fixture string, exact bool, lines ...string) {
 	}
 }
 
-// chosen is the cases that are run, each once: all of them when -run names the group or PLATTER_TEST_FULL is set, else
+// chosen is the cases that are run, each once: all of them when -run names the group or PLATTER_LONG is set, else
 // for raw and qcow2 all, of the usage errors every second, and of the other formats, for which the same tables are
 // repeated, every fourth, or fewer. The choice depends on nothing but the case, so it is the same in each run.
 func (g group) chosen() []testCase {
 	every := uint32(4)
 	switch {
-	case formatNamed(g.format).opaque && os.Getenv("PLATTER_TEST_FULL") == "":
+	case formatNamed(g.format).opaque && os.Getenv("PLATTER_LONG") == "":
 		every = 16 // measuring how fast a key is derived takes stock seconds on a busy machine
 	case wholeGroups(), g.format == "raw", g.format == "qcow2", g.format == "filter":
 		every = 1
@@ -89,7 +89,7 @@ func (g group) chosen() []testCase {
 
 // wholeGroups says whether all cases of a group are wanted.
 func wholeGroups() bool {
-	return os.Getenv("PLATTER_TEST_FULL") != "" || strings.Count(flag.Lookup("test.run").Value.String(), "/") > 1
+	return os.Getenv("PLATTER_LONG") != "" || strings.Count(flag.Lookup("test.run").Value.String(), "/") > 1
 }
 
 // groups is the whole matrix.

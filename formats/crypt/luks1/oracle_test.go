@@ -75,12 +75,12 @@ func pattern() []byte {
 	return p
 }
 
-// What is created here, stock decrypts. PLATTER_TEST_FULL tries every combination.
+// What is created here, stock decrypts. PLATTER_LONG tries every combination.
 func TestStockReadsOurs(t *testing.T) {
 	qemu := stock(t, "qemu-img")
 	dir := t.TempDir()
 	file, raw := filepath.Join(dir, "x.luks"), filepath.Join(dir, "x.raw")
-	for _, o := range combinations(os.Getenv("PLATTER_TEST_FULL") != "") {
+	for _, o := range combinations(os.Getenv("PLATTER_LONG") != "") {
 		d, v := create(t, o)
 		p := pattern()
 		if err := v.Block().Encrypt(0, p); err != nil {
@@ -101,7 +101,7 @@ func TestStockReadsOurs(t *testing.T) {
 func TestOursReadsStock(t *testing.T) {
 	qemu := stock(t, "qemu-img")
 	list := []CreateOptions{{Cipher: crypt.Serpent192, Mode: crypt.XTS, IVGen: crypt.ESSIV, IVHash: crypt.SHA256, Hash: crypt.SHA256}}
-	if os.Getenv("PLATTER_TEST_FULL") != "" {
+	if os.Getenv("PLATTER_LONG") != "" {
 		list = combinations(true)
 	}
 	dir := t.TempDir()
