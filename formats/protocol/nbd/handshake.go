@@ -171,8 +171,7 @@ func (n *negotiator) greet() (style, error) {
 		answer |= flagNoZeroes
 	}
 	n.noZeroes = flags&flagNoZeroes != 0
-	_, err := n.conn.Write(binary.BigEndian.AppendUint32(nil, answer))
-	return as, err
+	return as, n.write("clientflags field", binary.BigEndian.AppendUint32(nil, answer))
 }
 
 // older ends the handshake with servers that know no options.
@@ -202,8 +201,21 @@ func (n *negotiator) send(opt uint32, data []byte) error {
 	p := binary.BigEndian.AppendUint64(nil, optionMagic)
 	p = binary.BigEndian.AppendUint32(p, opt)
 	p = binary.BigEndian.AppendUint32(p, uint32(len(data)))
-	_, err := n.conn.Write(append(p, data...))
-	return err
+	return n.write("option request header", append(p, data...))
+}
+
+// write sends p, which is what.
+func (n *negotiator) write(what string, p []byte) error {
+	_, err := n.conn.Write(p)
+	if err == nil {
+		return nil
+	}
+	text := qerr.Text(err)
+	var errno syscall.Errno
+	if errors.As(err, &errno) {
+		text = "Unable to write to socket: " + qerr.Strerror(errno)
+	}
+	return qerr.New(syscall.EIO, "Failed to send %s: %s", what, text)
 }
 
 // reply is one answer to an option.
