@@ -188,7 +188,7 @@ func (w work) run(t *testing.T, img programs.Program, before string, sig syscall
 	switch code := cmd.ProcessState.ExitCode(); {
 	case sig == 0 && code != 0:
 		t.Fatalf("exit %d: %s", code, &out)
-	case code == 1 && !strings.HasPrefix(lastLine(out.String()), "qemu-img: "):
+	case code == 1 && !strings.Contains("\n"+out.String(), "\nqemu-img: "):
 		t.Errorf("%s: exit 1 without a word of why: %q", what, out.String())
 	case code > 1, code < 0 && sig != syscall.SIGKILL && after > 100*time.Millisecond:
 		// Before the program has begun to watch for signals they end it as they end any other.
@@ -202,9 +202,4 @@ func (w work) run(t *testing.T, img programs.Program, before string, sig syscall
 		t.Fatalf("%s: %s", w.line, what)
 	}
 	return took
-}
-
-func lastLine(s string) string {
-	all := strings.Split(strings.TrimRight(s, "\n"), "\n")
-	return all[len(all)-1]
 }
