@@ -10,7 +10,7 @@ var (
 
 func lengthSymbols() (t [259]uint16) {
 	for sym := 257; sym < 285; sym++ {
-		base, extra := litEntries[sym]>>16, litEntries[sym]&0xff
+		base, extra := litEntries[sym]>>lengthAt&lengthMask, litEntries[sym]&63
 		for i := range uint32(1) << extra {
 			t[base+i] = uint16(sym)
 		}
@@ -190,7 +190,7 @@ func (d *Deflater) packCodes() {
 	for length := minMatch; length <= maxMatch; length++ {
 		sym := lengthSymbol[length]
 		n := uint32(d.lit.lens[sym])
-		base, extra := litEntries[sym]>>16, litEntries[sym]&0xff
+		base, extra := litEntries[sym]>>lengthAt&lengthMask, litEntries[sym]&63
 		d.packed[256+length] = uint32(d.lit.codes[sym]) | (uint32(length)-base)<<n | (n+extra)<<24
 	}
 	for sym := range noDistance {

@@ -38,7 +38,7 @@ func (f *frequencies) cost(lit, dist []uint8) int {
 func (f *frequencies) extraBits() int {
 	sum := 0
 	for i, n := range f.lit[257:286] {
-		sum += int(n) * int(litEntries[257+i]&0xff)
+		sum += int(n) * int(litEntries[257+i]&63)
 	}
 	for i, n := range f.dist[:30] {
 		sum += int(n) * int(distEntries[i]&0xff)

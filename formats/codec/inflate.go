@@ -12,7 +12,9 @@ type Inflater struct {
 	dist [distTableSize]uint32
 	pre  [preTableSize]uint32
 	lens [maxLitCodes + maxDistCodes]uint8
-	work [maxLitCodes]uint16 // symbols in order of their codes, while a table is built
+
+	codes  codes // while a table is built
+	follow [1 << (litRoot - 1)]uint32
 
 	fixed bool // lit and dist hold the tables of fixed blocks
 }

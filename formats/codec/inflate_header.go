@@ -29,15 +29,14 @@ func (z *Inflater) dynamicTables(s *inflation) error {
 	if s.overrun() {
 		return ErrTruncated
 	}
-	if !buildTable(z.pre[:], z.lens[:preCodes], preEntries[:], preRoot, &z.work) || !complete(z.lens[:preCodes]) {
+	if !z.codes.sort(z.lens[:preCodes]) || z.codes.space > 0 {
 		return ErrCorrupt
 	}
+	z.codes.fill(z.pre[:], preEntries[:], preRoot, preCode)
 	if err := z.readLengths(s, nlit+ndist); err != nil {
 		return err
 	}
-	if z.lens[256] == 0 ||
-		!buildTable(z.lit[:], z.lens[:nlit], litEntries[:], litRoot, &z.work) ||
-		!buildTable(z.dist[:], z.lens[nlit:nlit+ndist], distEntries[:], distRoot, &z.work) {
+	if z.lens[256] == 0 || !z.litTable(z.lens[:nlit]) || !z.distTable(z.lens[nlit:nlit+ndist]) {
 		return ErrCorrupt
 	}
 	return nil
@@ -50,7 +49,7 @@ func (z *Inflater) readLengths(s *inflation, n int) error {
 			s.fill()
 		}
 		e := z.pre[s.bits&(preTableSize-1)]
-		s.drop(uint(e & 0xff))
+		s.drop(uint(e & 63))
 		if s.overrun() {
 			return ErrTruncated
 		}
