@@ -26,8 +26,9 @@ func (z *Inflater) block(s *inflation) error {
 	}
 }
 
-// fastBlock decodes symbols while both buffers have room for a whole round, so that none is checked for each symbol. It
-// is one function of this length because the state has to stay in registers.
+// fastBlock decodes symbols while both buffers have room for a whole round, so that none is checked for each symbol.
+//
+// long: the state has to stay in registers.
 //
 // It goes to memory without bounds checks. What it reads of src is less than fastIn bytes from an index that the loop
 // has compared with lastIn; a round moves that index by at most 14. What it writes to dst is less than fastOut bytes

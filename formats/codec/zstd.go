@@ -16,26 +16,49 @@ const (
 	zstdMaxWindow  = 1 << 27 // what the reference decoder takes without being told to take more
 	zstdWindow     = 1 << 21 // the largest cluster of qcow2
 	zstdMaxCluster = 1 << 30 // a bound for what Decode is asked for
+
+	// ZstdSlack is how much room behind its output the decoder likes to have.
+	ZstdSlack = 16
 )
 
 // ZstdDecoder decodes Zstandard clusters. The zero value is ready; its tables are made by the first call.
 type ZstdDecoder struct {
-	d *zstd.Decoder
+	d   *zstd.Decoder
+	out []byte // for output that has no slack behind it
 }
 
 // Decode fills dst from the frames at the start of src and ignores what lies behind the frame that fills it, because
 // the stored length of a qcow2 cluster is only an upper bound. Several frames one after the other are taken.
 // A frame that would give more than dst takes is ErrTooLarge, too little is ErrTruncated.
+//
+// A dst whose capacity goes at least ZstdSlack bytes beyond its length is filled directly, and those bytes may be
+// overwritten. With less the output is copied there: the library takes half as long again if it may not write past the
+// end by some bytes.
 func (z *ZstdDecoder) Decode(dst, src []byte) error {
 	if err := z.warm(); err != nil {
 		return err
 	}
+	if cap(dst)-len(dst) >= ZstdSlack {
+		return z.decode(dst[:len(dst):len(dst)+ZstdSlack], src)
+	}
+	if cap(z.out) < len(dst)+ZstdSlack {
+		z.out = make([]byte, len(dst)+ZstdSlack)
+	}
+	if err := z.decode(z.out[:len(dst):len(dst)+ZstdSlack], src); err != nil {
+		return err
+	}
+	copy(dst, z.out)
+	return nil
+}
+
+// decode is Decode for a dst with slack.
+func (z *ZstdDecoder) decode(dst, src []byte) error {
 	for out := 0; out < len(dst); {
 		n, err := zstdFrameLen(src)
 		if err != nil {
 			return err
 		}
-		room := dst[out:out:len(dst)]
+		room := dst[out:out:cap(dst)]
 		got, err := z.d.DecodeAll(src[:n], room)
 		switch {
 		case errors.Is(err, zstd.ErrDecoderSizeExceeded):

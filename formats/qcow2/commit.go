@@ -332,6 +332,7 @@ func (i *image) lost(err error) error {
 // Close writes what is left, twice: the second time it is the refcounts of clusters that the first one has freed.
 func (i *image) Close() error {
 	i.stopCleaning()
+	i.clusters.close()
 	if !i.writable() || i.usable() != nil {
 		return nil
 	}

@@ -10,73 +10,11 @@ import (
 	"platter/formats/codec"
 )
 
-// decodedClusters keeps the clusters that were decompressed last, by their descriptors: what a descriptor refers to does
-// not change before it is given up.
-type decodedClusters struct {
-	mu    sync.Mutex
-	slots []decodedSlot
-	clock uint64
-}
-
-type decodedSlot struct {
-	entry uint64
-	used  uint64
-	data  []byte
-}
-
-const decodedBytes = 4 << 20 // how much is kept, at least 4 clusters
-
-// copyTo copies from the cluster of entry, if it is there.
-func (d *decodedClusters) copyTo(p []byte, entry uint64, inside int64) bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for k := range d.slots {
-		if s := &d.slots[k]; s.entry == entry {
-			d.clock++
-			s.used = d.clock
-			copy(p, s.data[inside:])
-			return true
-		}
-	}
-	return false
-}
-
-// put keeps a copy of a cluster in the place of the one that was not used for the longest time.
-func (d *decodedClusters) put(entry uint64, data []byte) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.clock++
-	if len(d.slots) < max(4, decodedBytes/len(data)) {
-		d.slots = append(d.slots, decodedSlot{entry, d.clock, append([]byte(nil), data...)})
-		return
-	}
-	oldest := 0
-	for k := range d.slots {
-		if d.slots[k].entry == entry {
-			return
-		}
-		if d.slots[k].used < d.slots[oldest].used {
-			oldest = k
-		}
-	}
-	s := &d.slots[oldest]
-	s.entry, s.used = entry, d.clock
-	copy(s.data, data)
-}
-
-// forget drops everything: clusters were given up, and others may get their places.
-func (d *decodedClusters) forget() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.slots = nil
-}
-
 // decoder is what one goroutine needs to decompress.
 type decoder struct {
 	inflate codec.Inflater
 	zstd    codec.ZstdDecoder
 	raw     []byte
-	cluster []byte
 }
 
 var decoders = sync.Pool{New: func() any { return new(decoder) }}
@@ -88,7 +26,8 @@ func sized(b *[]byte, n int64) []byte {
 	return (*b)[:n]
 }
 
-// decompress fills dst, a whole cluster, from raw.
+// decompress fills dst, a whole cluster or with zlib the beginning of one, from raw. With zstd what lies behind dst up
+// to its capacity may be overwritten, see codec.ZstdDecoder.
 func (i *image) decompress(d *decoder, dst, raw []byte) error {
 	var err error
 	if i.hdr.compression == compressionZstd {
@@ -112,47 +51,71 @@ type batch struct {
 	from, to hostOff // what must be read
 }
 
-// readCompressed reads from the compressed cluster e at g, and from those that follow it if p goes on and they are near.
-// It returns how much of p is filled.
+// readCompressed reads from the compressed cluster e at g, and from those that follow it if p goes on and they are near
+// or known. It returns how much of p is filled.
 func (i *image) readCompressed(ctx context.Context, p []byte, g guestOff, e extent) (int64, error) {
 	inside := i.inCluster(int64(g))
 	whole := inside == 0 && e.n == i.clusterSize
 	if !whole || int64(len(p)) < 2*i.clusterSize {
-		return e.n, i.readOneCompressed(ctx, p[:e.n], inside, e.entry)
+		return e.n, i.readOneCompressed(ctx, p[:e.n:e.n], inside, e.entry)
+	}
+	if s := i.clusters.find(e.entry); s != nil {
+		return i.readSlots(ctx, p, g, s)
 	}
 	var b batch
 	if err := i.gather(ctx, &b, p, g, e); err != nil {
 		return 0, err
 	}
 	n := int64(b.count) << i.clusterBits
+	i.clusters.begin()
+	defer i.endDecoding()
 	if b.count == 1 {
-		return n, i.readOneCompressed(ctx, p[:n], 0, e.entry)
+		return n, i.decodeInto(ctx, p[:n:n], e.entry)
 	}
 	return n, i.readBatch(ctx, p[:n], &b)
 }
 
+// readOneCompressed reads from one cluster, p from inside on.
 func (i *image) readOneCompressed(ctx context.Context, p []byte, inside int64, entry uint64) error {
-	if i.clusters.copyTo(p, entry, inside) {
-		return nil
+	want := inside + int64(len(p))
+	if i.hdr.compression == compressionZstd { // the library makes whole frames
+		want = i.clusterSize
 	}
-	d := decoders.Get().(*decoder)
-	defer decoders.Put(d)
-	off, n := i.compressedAt(entry)
-	raw := sized(&d.raw, n)
-	i.events.Raise(formats.EventReadCompressed)
-	if err := i.file.ReadAt(ctx, raw, int64(off)); err != nil {
-		return err
+	s := i.clusters.find(entry)
+	if s == nil && int64(len(p)) < i.clusterSize { // what is read once and whole is not worth keeping
+		s = i.clusters.obtain(entry, i.clusterSize, want)
 	}
-	if int64(len(p)) == i.clusterSize { // read once and whole: not worth keeping
-		return i.decompress(d, p, raw)
+	if s != nil {
+		return i.readSlot(ctx, p, inside, s)
 	}
-	cluster := sized(&d.cluster, i.clusterSize)
-	if err := i.decompress(d, cluster, raw); err != nil {
+	i.clusters.begin()
+	defer i.endDecoding()
+	if int64(len(p)) == i.clusterSize {
+		return i.decodeInto(ctx, p, entry)
+	}
+	cluster := make([]byte, want, i.clusterSize+codec.ZstdSlack)
+	if err := i.decodeInto(ctx, cluster, entry); err != nil {
 		return err
 	}
 	copy(p, cluster[inside:])
-	i.clusters.put(entry, cluster)
 	return nil
+}
+
+// decodeInto decompresses the cluster of a descriptor, or what dst takes of it, for a request.
+func (i *image) decodeInto(ctx context.Context, dst []byte, entry uint64) error {
+	d := decoders.Get().(*decoder)
+	defer decoders.Put(d)
+	i.events.Raise(formats.EventReadCompressed)
+	return i.decode(ctx, d, dst, entry)
+}
+
+func (i *image) decode(ctx context.Context, d *decoder, dst []byte, entry uint64) error {
+	off, n := i.compressedAt(entry)
+	raw := sized(&d.raw, n)
+	if err := i.file.ReadAt(ctx, raw, int64(off)); err != nil {
+		return err
+	}
+	return i.decompress(d, dst, raw)
 }
 
 // gather collects the compressed clusters from e on that p covers whole and that one read can fetch.
@@ -188,7 +151,7 @@ func (i *image) readBatch(ctx context.Context, p []byte, b *batch) error {
 		for k := from; k < to; k++ {
 			off, n := i.compressedAt(b.entries[k])
 			at := int64(off - b.from)
-			if err := i.decompress(d, p[int64(k)<<i.clusterBits:][:i.clusterSize], raw[at:at+n]); err != nil {
+			if err := i.decompress(d, p[int64(k)<<i.clusterBits:][:i.clusterSize:i.clusterSize], raw[at:at+n]); err != nil {
 				return err
 			}
 		}

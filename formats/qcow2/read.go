@@ -23,12 +23,17 @@ func (i *image) ReadAt(ctx context.Context, p []byte, off int64) error {
 
 // readGuest reads what the guest sees. The caller is counted by an epoch.
 func (i *image) readGuest(ctx context.Context, p []byte, g guestOff, locked bool) error {
+	begun := locked // with mu held nothing is read ahead
 	for len(p) > 0 {
 		e, err := i.lookupLong(ctx, g, int64(len(p)), locked)
 		if err != nil {
 			return err
 		}
 		if e.kind == compressed {
+			if !begun {
+				begun = true
+				i.readAhead(ctx, g, int64(len(p)))
+			}
 			e.n, err = i.readCompressed(ctx, p, g, e)
 		} else {
 			err = i.readRun(ctx, p[:e.n], g, e)
