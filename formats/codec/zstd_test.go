@@ -161,3 +161,23 @@ func FuzzZstd(f *testing.F) {
 		}
 	})
 }
+
+// The room behind the output is used as far as it is promised, and no further; without it nothing behind is touched.
+func TestZstdSlack(t *testing.T) {
+	var z ZstdDecoder
+	for name, want := range samples(t) {
+		for form, src := range map[string][]byte{"plain": zstdFrame(t, want), "streamed": streamed(t, want)} {
+			for _, slack := range []int{0, 1, ZstdSlack - 1, ZstdSlack, ZstdSlack + 100} {
+				room := bytes.Repeat([]byte{0xa5}, len(want)+300)
+				dst := room[: len(want) : len(want)+slack]
+				if err := z.Decode(dst, src); err != nil || !bytes.Equal(dst, want) {
+					t.Fatalf("%s %s, slack of %d: %v", name, form, slack, err)
+				}
+				if slack = slack / ZstdSlack * ZstdSlack; !bytes.Equal(room[len(want)+min(slack, ZstdSlack):],
+					bytes.Repeat([]byte{0xa5}, 300-min(slack, ZstdSlack))) {
+					t.Fatalf("%s %s: wrote behind the buffer", name, form)
+				}
+			}
+		}
+	}
+}
