@@ -174,13 +174,13 @@ func (i *image) decodeAhead() {
 		s := d.ahead[0]
 		d.ahead = d.ahead[1:]
 		if s.state == slotWanted {
-			i.makeSlot(context.Background(), s)
+			i.makeSlot(context.Background(), s, false)
 		}
 	}
 }
 
-// makeSlot decompresses what is wanted. The lock is held before and after.
-func (i *image) makeSlot(ctx context.Context, s *decodedSlot) {
+// makeSlot decompresses what is wanted; asked says that a request does so. The lock is held before and after.
+func (i *image) makeSlot(ctx context.Context, s *decodedSlot, asked bool) {
 	d := &i.clusters
 	s.state, s.err = slotMaking, syscall.EIO
 	defer func() {
@@ -196,6 +196,9 @@ func (i *image) makeSlot(ctx context.Context, s *decodedSlot) {
 	}()
 	d.mu.Unlock()
 	defer d.mu.Lock()
+	if asked {
+		i.events.Raise(formats.EventReadCompressed)
+	}
 	own := decoders.Get().(*decoder)
 	defer decoders.Put(own)
 	s.err = i.decode(ctx, own, s.buf[:s.want], s.entry)
@@ -210,8 +213,7 @@ func (i *image) hasSlot(ctx context.Context, s *decodedSlot, n int64) *decodedSl
 		switch {
 		case s.state == slotWanted:
 			d.busy++
-			i.events.Raise(formats.EventReadCompressed)
-			i.makeSlot(context.WithoutCancel(ctx), s)
+			i.makeSlot(context.WithoutCancel(ctx), s, true)
 			d.busy--
 			i.startWorkers()
 		case s.state == slotMaking:

@@ -23,6 +23,10 @@
 // for a change or changed. mu is held while a table is loaded, never while data moves. A read takes neither: the L1
 // table and the caches are read atomically.
 //
+// What is decompressed has a lock of its own (decoded.go), the last in order, under which nothing is waited for or moved.
+// Workers that decompress ahead of a reader look into no table: a request gives them descriptors, and whoever gives a
+// cluster up has the decompressed ones forgotten before it can get another use. Close waits for the workers.
+//
 // A request that maps guest clusters to host clusters is counted by an epoch (reclaim.go) as long as it uses them. A
 // host cluster that is given up goes back to the allocator only when all requests have ended that might still use it
 // and when nothing in the file refers to it any more.
