@@ -2,9 +2,6 @@ package fusefs
 
 import (
 	"errors"
-	"runtime"
-	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 	"unsafe"
@@ -17,25 +14,17 @@ import (
 )
 
 // transport moves requests between /dev/fuse and the tree. go-fuse's own server hands each request to another goroutine
-// where nobody else waits, which costs a wakeup; here a fixed set of threads, each with its own clone of the device and
-// its own buffers, reads a request, handles it and answers. READ and WRITE are decoded here; everything else is
+// where nobody else waits, which costs a wakeup; here threads of their own, each with its own clone of the device and
+// its own buffers, read a request, handle it and answer. READ and WRITE are decoded here; everything else is
 // go-fuse's protocol server.
 //
-// A request may wait for another one (dropping pages of one file waits for requests that hold them), so there must
-// always be a thread that reads. When none has been free for a while and nothing gets done, one is added.
+// How many threads there are is the business of crew.
 type transport struct {
-	tree  *tree
-	proto *fuse.ProtocolServer
-	fd    int // the session's descriptor; clones belong to the threads
-
-	idle    atomic.Int32  // threads that wait for a request
-	done    atomic.Uint64 // requests answered
-	threads atomic.Int32
-	watched atomic.Bool
-	mu      sync.Mutex
-	over    bool // the mount is gone; no thread is added any more
-	running sync.WaitGroup
-	panics  func(any) fuse.Status
+	crew
+	tree   *tree
+	proto  *fuse.ProtocolServer
+	fd     int // the session's descriptor; clones belong to the threads
+	panics func(any) fuse.Status
 }
 
 const (
@@ -50,10 +39,8 @@ const (
 	opLseek    = 46
 	devClone   = 0x8004e500 // FUSE_DEV_IOC_CLONE
 	lendFrom   = 64 << 10   // less is copied: describing it costs as much
-	stuckAfter = 3 * time.Millisecond
-	maxThreads = 64
-	noticeOff  = 2 // FUSE_NOTIFY_INVAL_INODE
-	noticeName = 3 // FUSE_NOTIFY_INVAL_ENTRY
+	noticeOff  = 2          // FUSE_NOTIFY_INVAL_INODE
+	noticeName = 3          // FUSE_NOTIFY_INVAL_ENTRY
 )
 
 // newTransport answers the kernel's first request.
@@ -73,42 +60,9 @@ func newTransport(t *tree, fd int, o *fuse.MountOptions) (*transport, error) {
 	}
 }
 
-// serve starts the threads and returns when the tree is unmounted.
-func (x *transport) serve() {
-	for range max(2, min(runtime.NumCPU(), 16)) {
-		x.add()
-	}
-	x.running.Wait()
-	unix.Close(x.fd)
-}
-
-// add starts a thread.
-func (x *transport) add() {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if x.over {
-		return
-	}
-	x.threads.Add(1)
-	x.running.Add(1)
-	go func() {
-		defer x.running.Done()
-		defer x.threads.Add(-1)
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		fd := x.clone()
-		w := x.worker(fd)
-		w.loop()
-		w.free()
-		if fd != x.fd {
-			unix.Close(fd)
-		}
-	}()
-}
-
 // clone gives the thread a queue of its own for answers; without the right to open the device it shares the session's.
-func (x *transport) clone() int {
-	fd, err := unix.Open("/dev/fuse", unix.O_RDWR|unix.O_CLOEXEC, 0)
+func (x *transport) clone(flags int) int {
+	fd, err := unix.Open("/dev/fuse", unix.O_RDWR|unix.O_CLOEXEC|flags, 0)
 	if err != nil {
 		return x.fd
 	}
@@ -124,7 +78,11 @@ func (x *transport) clone() int {
 // all but the last of them in one huge page: the kernel pins and copies them page by page.
 type worker struct {
 	*transport
-	fd      int
+	fd      int           // where the present request came from, and its answer goes
+	waiting int           // the clone on which the thread sleeps until a request comes
+	polled  int           // the clone that answers at once whether there is one; -1: none
+	window  time.Duration // for how long it is asked (see next)
+	doubts  int           // how many requests are still to be looked at closely (see attend)
 	memory  []byte
 	in, out []byte
 	loan    formats.Loan
@@ -139,55 +97,19 @@ func (x *transport) worker(fd int) *worker {
 	}
 	b := m[-uintptr(unsafe.Pointer(&m[0]))%hugePage:]
 	_ = unix.Madvise(b[:hugePage], unix.MADV_HUGEPAGE) // where there are none it works as well
-	return &worker{transport: x, fd: fd, memory: m, in: b[pageSize-inHeader-writeIn : each], out: b[each+pageSize-outHeader : 2*each]}
+	return &worker{transport: x, fd: fd, waiting: fd, polled: -1, memory: m, in: b[pageSize-inHeader-writeIn : each], out: b[each+pageSize-outHeader : 2*each]}
 }
 
-func (w *worker) free() { unix.Munmap(w.memory) }
-
-// loop serves until the kernel says that the mount is gone.
-func (w *worker) loop() {
-	base := int32(max(2, min(runtime.NumCPU(), 16)))
-	for {
-		w.idle.Add(1)
-		n, err := unix.Read(w.fd, w.in)
-		if w.idle.Add(-1) == 0 {
-			w.watch()
-		}
-		switch {
-		case err == nil:
-		case err == syscall.EINTR, err == syscall.EAGAIN, err == syscall.ENOENT: // ENOENT: the request was given up
-			continue
-		default: // ENODEV: unmounted
-			w.mu.Lock()
-			w.over = true
-			w.mu.Unlock()
-			return
-		}
-		w.handle(n)
-		w.done.Add(1)
-		if w.threads.Load() > base && w.idle.Load() >= base {
-			return // one that was added when all were stuck
+func (w *worker) free() {
+	unix.Munmap(w.memory)
+	for _, fd := range []int{w.waiting, w.polled} {
+		if fd >= 0 && fd != w.transport.fd {
+			unix.Close(fd)
 		}
 	}
 }
 
-// watch looks a little later whether all threads are stuck.
-func (x *transport) watch() {
-	if !x.watched.CompareAndSwap(false, true) {
-		return
-	}
-	before := x.done.Load()
-	time.AfterFunc(stuckAfter, func() {
-		x.watched.Store(false)
-		if x.idle.Load() > 0 || x.threads.Load() == 0 {
-			return
-		}
-		if x.done.Load() == before && x.threads.Load() < maxThreads {
-			x.add()
-		}
-		x.watch()
-	})
-}
+func (w *worker) opcode() uint32 { return (*fuse.InHeader)(unsafe.Pointer(&w.in[0])).Opcode }
 
 // handle answers the request in w.in[:n].
 func (w *worker) handle(n int) {

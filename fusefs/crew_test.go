@@ -1,0 +1,104 @@
+package fusefs
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"platter/chain"
+	"platter/formats"
+	"platter/formats/protocol/mem"
+	"platter/tools"
+)
+
+// medium is an image whose reads wait until as many are there at once as it can serve.
+type medium struct {
+	*mem.File
+	serves int
+	mu     sync.Mutex
+	full   *sync.Cond
+	here   int
+	opened bool
+}
+
+func (m *medium) ReadAt(ctx context.Context, p []byte, off int64) error {
+	m.mu.Lock()
+	if m.here++; m.here == m.serves {
+		m.opened = true
+		m.full.Broadcast()
+	}
+	for !m.opened {
+		m.full.Wait()
+	}
+	m.here--
+	m.mu.Unlock()
+	return m.File.ReadAt(ctx, p, off)
+}
+
+// TestSlowReadsAreServedAtOnce: while reads wait for a medium, others get there, too; and what does not need the medium
+// is answered meanwhile.
+func TestSlowReadsAreServedAtOnce(t *testing.T) {
+	if f, err := os.OpenFile("/dev/fuse", os.O_RDWR, 0); err != nil {
+		t.Skipf("nothing can be mounted: %v", err)
+	} else {
+		f.Close()
+	}
+	const users, block = 12, 4096
+	slow := &medium{File: mem.NewFile(make([]byte, users*block)), serves: users}
+	slow.full = sync.NewCond(&slow.mu)
+	n := chain.Wrap(&formats.Driver{Name: "medium", Kind: formats.Format}, slow, formats.ReadWrite, "medium")
+	dir := t.TempDir()
+	m, err := New(Config{Mountpoint: dir, Source: "medium"}, n, &tools.Env{Env: &formats.Env{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		slow.mu.Lock()
+		slow.opened = true
+		slow.full.Broadcast()
+		slow.mu.Unlock()
+		if err := m.Stop(); err != nil {
+			t.Error(err)
+		}
+		if err := m.Wait(); err != nil {
+			t.Error(err)
+		}
+	}()
+	fd, err := unix.Open(filepath.Join(dir, "disk.raw"), unix.O_RDONLY|unix.O_DIRECT, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	done := make(chan error, users)
+	for u := range users {
+		go func() {
+			p, err := unix.Mmap(-1, 0, block, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
+			if err == nil {
+				defer unix.Munmap(p)
+				_, err = unix.Pread(fd, p, int64(u)*block)
+			}
+			done <- err
+		}()
+	}
+	if _, err := os.ReadFile(filepath.Join(dir, "stats.json")); err != nil {
+		t.Error(err)
+	}
+	patience := time.After(20 * time.Second)
+	for range users {
+		select {
+		case err := <-done:
+			if err != nil {
+				t.Error(err)
+			}
+		case <-patience:
+			slow.mu.Lock()
+			defer slow.mu.Unlock()
+			t.Fatalf("%d of %d reads reached the medium, by %d threads", slow.here, users, m.tree.kernel.threads.Load())
+		}
+	}
+}
