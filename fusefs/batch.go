@@ -42,6 +42,14 @@ func whole(orders []order) error {
 // do runs a batch, and tells the kernel that anything may have changed.
 func (c *control) do(ctx context.Context, orders []order) error {
 	img, changes := c.img, changesOf(orders)
+	if changes > 0 {
+		img.notifier.collect(img)
+	}
+	for i := range orders {
+		if err := img.kept.free(orders[i].Deletes); err != nil {
+			return img.failed(orders[i].line, 0, 0, err)
+		}
+	}
 	img.control.Lock()
 	defer img.control.Unlock()
 	err := img.node.Flush(ctx)

@@ -128,6 +128,7 @@ func (d *bitmaps) change(ctx context.Context, what, name string, f func(s format
 		err = syscall.EROFS
 	}
 	if err == nil {
+		d.img.notifier.collect(d.img)
 		d.img.control.Lock()
 		defer d.img.control.Unlock()
 		err = d.img.node.Exclusive(func() error { return f(s, context.WithoutCancel(ctx)) })

@@ -42,6 +42,7 @@ type dataFile struct {
 	taken    time.Time // when the content became what it will always be; zero if it may change
 	tags     map[string]string
 	opens    atomic.Int32
+	stores   atomic.Int32 // handles through which a mapping can be stored to
 	direct   passthrough
 	space    atomic.Int64 // what it took when it was last asked for, in bytes
 }
@@ -82,6 +83,9 @@ func (f *dataFile) open(flags uint32) (handle, uint32, error) {
 		if h.content, err = c.capture(); err != nil {
 			return nil, 0, f.img.failed("opening", f.base, f.size(), err)
 		}
+	}
+	if h.stores = mode == syscall.O_RDWR; h.stores {
+		f.stores.Add(1)
 	}
 	f.img.opens.Add(1)
 	if f.opens.Add(1) == 1 && f.window {
@@ -124,11 +128,15 @@ type dataHandle struct {
 	content
 	f       *dataFile
 	backing int32 // number of the file that the kernel reads in our place, 0: none
+	stores  bool  // opened for reading and writing, which a mapping that can be stored to needs
 }
 
 func (h *dataHandle) release() {
 	if h.backing != 0 {
 		h.f.direct.leave(h.f)
+	}
+	if h.stores {
+		h.f.stores.Add(-1)
 	}
 	h.f.img.opens.Add(-1)
 	if h.f.opens.Add(-1) == 0 && h.f.window {

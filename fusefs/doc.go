@@ -28,6 +28,9 @@
 // change through another file (notify.go has the rules that keep this free of deadlocks). Descriptors opened for
 // writing only bypass the cache. The kernel's write-back cache is never used: SEEK_DATA would not see what is in it.
 //
+// What processes store through mappings reaches the daemon when the kernel likes. Before a state of the disk is taken or
+// replaced, the kernel is made to write it (notifier.collect).
+//
 // Large reads are answered with pages that the image's file has in memory already, where the drivers can lend them
 // (formats.Lender). A disk that is mounted read-only and is one whole file is read by the kernel itself, where that is
 // permitted (passthrough.go).

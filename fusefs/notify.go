@@ -49,6 +49,25 @@ func (x *notifier) invalidate(f *dataFile, off, n int64, later bool) {
 	}()
 }
 
+// collect makes the kernel write what processes have stored through mappings of an image's files: it writes dirty pages
+// when it is told to drop them. What takes or replaces a state of the disk calls it first, so that all that was stored
+// before the call is part of the state before. Nothing that a write waits for may be held.
+//
+// The kernel does not say that a file is mapped. A handle lasts as long as its mappings, so one that could be mapped for
+// writing is the sign; other files keep their pages.
+func (x *notifier) collect(img *image) {
+	found := false
+	for _, f := range x.tree.nodes.files(img) {
+		if f.stores.Load() > 0 {
+			x.invalidate(f, 0, 0, false)
+			found = true
+		}
+	}
+	if found {
+		x.wait()
+	}
+}
+
 // wait returns when what was to be dropped before the call has been dropped. It keeps nobody from adding more: the
 // kernel may write dirty pages out while it drops them.
 func (x *notifier) wait() {

@@ -134,7 +134,8 @@ func (d *snapshots) mkdir(ctx context.Context, file string) error {
 	return nil
 }
 
-// create takes a snapshot: what was written when mkdir(2) was called is in it, what comes later is not.
+// create takes a snapshot: what was written, or stored through a mapping, when mkdir(2) was called is in it, what comes
+// later is not.
 func (d *snapshots) create(ctx context.Context, name string) error {
 	n, s, err := d.keeper()
 	if err != nil {
@@ -143,6 +144,7 @@ func (d *snapshots) create(ctx context.Context, name string) error {
 	if d.img.readOnly {
 		return syscall.EROFS
 	}
+	d.img.notifier.collect(d.img)
 	d.img.control.Lock()
 	defer d.img.control.Unlock()
 	all, err := s.Snapshots(ctx)
@@ -182,6 +184,9 @@ func (d *snapshots) remove(ctx context.Context, s *snapshot) error {
 	}
 	if d.img.readOnly {
 		return syscall.EROFS
+	}
+	if err := s.free(); err != nil {
+		return err
 	}
 	d.img.control.Lock()
 	defer d.img.control.Unlock()
@@ -240,6 +245,22 @@ func (d *snapshots) rename(ctx context.Context, from, to string) error {
 	return nil
 }
 
+// free returns when none of the files of the snapshot called name is open; see snapshot.free.
+func (d *snapshots) free(name string) error {
+	d.mu.Lock()
+	var is *snapshot
+	for _, s := range d.dirs {
+		if s.is.Name == name {
+			is = s
+		}
+	}
+	d.mu.Unlock()
+	if is == nil {
+		return nil
+	}
+	return is.free()
+}
+
 // release closes the views that nobody uses, so that the image can change; EBUSY if the snapshot called name is open.
 func (d *snapshots) release(name string) error {
 	d.mu.Lock()
@@ -268,7 +289,7 @@ type snapshot struct {
 	is   formats.Snapshot
 	disk *dataFile
 	view *snapshotView
-	data []*dataFile
+	data map[string]*dataFile
 }
 
 func newSnapshot(d *snapshots, sn formats.Snapshot) *snapshot {
@@ -281,32 +302,57 @@ func newSnapshot(d *snapshots, sn formats.Snapshot) *snapshot {
 	tags["user.platter.snapshot-id"] = sn.ID
 	taken := time.Unix(int64(sn.DateSec), int64(sn.DateNsec))
 	s.disk = &dataFile{img: d.img, content: s.view, taken: taken, tags: tags}
-	s.data = append(s.data, s.disk)
+	s.data = map[string]*dataFile{"disk.raw": s.disk}
 	s.add("disk.raw", s.disk)
 	s.add("partitions", newPartitions(s.disk))
 	if sn.VMStateSize > 0 {
 		f := &dataFile{img: d.img, content: &vmstate{view: s.view, n: int64(sn.VMStateSize)}, taken: taken, tags: tags}
-		s.data = append(s.data, f)
+		s.data["vmstate.raw"] = f
 		s.add("vmstate.raw", f)
 	}
 	s.add("info.json", &text{img: d.img, make: s.info})
 	return s
 }
 
-// close closes the view; EBUSY while a file of the snapshot is open.
-func (s *snapshot) close() error {
-	for _, f := range s.data {
+// releaseWait is how long a snapshot that is to be deleted may still be open: the kernel tells of the end of a file only
+// after close(2) has returned.
+const releaseWait = 200 * time.Millisecond
+
+// free returns when no file of the snapshot is open; EBUSY if one stays open.
+func (s *snapshot) free() error {
+	for end := time.Now().Add(releaseWait); ; time.Sleep(time.Millisecond) {
+		if err := s.busy(); err == nil || time.Now().After(end) {
+			return err
+		}
+	}
+}
+
+// busy names a file of the snapshot that is open, in an error of kind EBUSY.
+func (s *snapshot) busy() error {
+	for name, f := range s.data {
 		if f.opens.Load() > 0 {
-			return syscall.EBUSY
+			return errOpen(name)
 		}
 	}
 	parts := s.nodes["partitions"].(*partitions)
 	parts.mu.Lock()
 	defer parts.mu.Unlock()
-	for _, f := range parts.files {
+	for name, f := range parts.files {
 		if f.opens.Load() > 0 {
-			return syscall.EBUSY
+			return errOpen("partitions/" + name)
 		}
+	}
+	return nil
+}
+
+func errOpen(name string) error {
+	return qerr.New(syscall.EBUSY, "its %s is open: close it, or end the program that reads it, and try again", name)
+}
+
+// close closes the view; EBUSY while a file of the snapshot is open.
+func (s *snapshot) close() error {
+	if err := s.busy(); err != nil {
+		return err
 	}
 	return s.view.close()
 }

@@ -47,7 +47,7 @@ func TestBadInputChangesNothing(t *testing.T) {
 		{"snapshot named as an ID", mkdir("snapshots", "id=9"), syscall.EINVAL, "stand for IDs"},
 		{"snapshot that exists", mkdir("snapshots", "kept"), syscall.EEXIST, ""},
 		{"mkdir in the root", mkdir(".", "x"), syscall.EPERM, ""},
-		{"rmdir of an open snapshot", func() error { return syscall.Rmdir(in("snapshots", "kept")) }, syscall.EBUSY, "deleting snapshot 'kept'"},
+		{"rmdir of an open snapshot", func() error { return syscall.Rmdir(in("snapshots", "kept")) }, syscall.EBUSY, "deleting snapshot 'kept': its disk.raw is open: close it"},
 		{"rmdir of none", func() error { return syscall.Rmdir(in("snapshots", "none")) }, syscall.ENOENT, ""},
 		{"mv to a newline", func() error { return os.Rename(in("snapshots", "kept"), in("snapshots", "a\nb")) }, syscall.EINVAL, "renaming snapshot 'kept'"},
 		{"mv of a bitmap to a newline", func() error { return os.Rename(in("bitmaps", "b"), in("bitmaps", "a\nb")) }, syscall.EINVAL, "renaming bitmap 'b'"},
