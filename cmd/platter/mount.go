@@ -85,6 +85,10 @@ func (e *env) mount(ctx context.Context, o *mountOptions, images []string, image
 		o.config.Source = abs
 	}
 	st, err := os.Stat(images[0])
+	if o.overlay && o.snapshot != "" {
+		return nil, qerr.New(syscall.EINVAL, "-o overlay and -o snapshot=%s exclude each other: a qcow2 overlay cannot refer to a snapshot of '%s' "+
+			"(mount the snapshot alone, read-only, or copy it with 'platter convert -l' and mount the copy)", o.snapshot, images[0])
+	}
 	env := e.tools()
 	several := len(images) > 1 || err == nil && st.IsDir() && !imageOpts && env.BundleFile(images[0]) == ""
 	if several && (imageOpts || o.overlay && o.scratch != "") {

@@ -3,15 +3,12 @@ package main
 import (
 	"context"
 	"errors"
-	"os"
-	"path/filepath"
 	"strings"
 	"syscall"
 
 	"platter/chain"
 	"platter/formats"
 	"platter/formats/crypt"
-	"platter/formats/option"
 	"platter/formats/qerr"
 	"platter/tools"
 )
@@ -84,59 +81,4 @@ func openSnapshotView(ctx context.Context, n *chain.Node, name string) (*chain.N
 		}
 	}
 	return n.View(snapshotOnly{view, n}), nil
-}
-
-// openOverlay makes a qcow2 overlay that takes all writes, so that the image stays as it is. Without a name it lies in
-// the directory for temporary files, has no name there, and ends with the mount.
-func openOverlay(ctx context.Context, env *chain.Env, s tools.Source, name string, flags formats.OpenFlags) (*chain.Node, error) {
-	if s.ImageOpts {
-		return nil, qerr.New(syscall.EINVAL, "-o overlay needs the name of an image, not --image-opts")
-	}
-	base, err := s.Open(ctx, env, flags)
-	if err != nil {
-		return nil, err
-	}
-	format, size := base.Driver().Name, base.Size()
-	if err := base.Close(); err != nil {
-		return nil, err
-	}
-	temporary := name == ""
-	if temporary {
-		dir, err := os.MkdirTemp("", "platter-overlay")
-		if err != nil {
-			return nil, err
-		}
-		defer os.RemoveAll(dir)
-		name = filepath.Join(dir, "overlay.qcow2")
-	}
-	if _, err := os.Stat(name); temporary || errors.Is(err, os.ErrNotExist) {
-		if err := createOverlay(ctx, env, name, s.Filename, format, size); err != nil {
-			return nil, qerr.Prepend(err, "%s: ", name)
-		}
-	}
-	own := *env
-	own.Gate = chain.Gate{Refs: chain.RefsAny} // the reference is ours; it leads to the image that the user named
-	return tools.Source{Filename: name, Format: "qcow2"}.Open(ctx, &own, flags|formats.ReadWrite|formats.Resize)
-}
-
-func createOverlay(ctx context.Context, env *chain.Env, name, backing, format string, size int64) error {
-	drv := env.Registry.Find("qcow2")
-	if drv == nil || drv.Create == nil {
-		return qerr.New(syscall.ENOTSUP, "an overlay needs the qcow2 driver")
-	}
-	schema, err := chain.CreateSchema(env, drv, name)
-	if err != nil {
-		return err
-	}
-	abs, err := filepath.Abs(backing)
-	if err != nil {
-		return err
-	}
-	v := &option.Values{}
-	for _, o := range [][2]string{{"backing_file", abs}, {"backing_fmt", format}} {
-		if err := v.Set(schema, o[0], o[1]); err != nil {
-			return err
-		}
-	}
-	return chain.Create(ctx, env, chain.CreateRequest{Filename: name, Driver: drv, Options: v, Size: size})
 }
