@@ -80,7 +80,7 @@ func attachDirect(c *Config) (int, error) {
 	if err != nil {
 		return -1, qerr.Errno(qerr.Of(err), "Could not open '/dev/fuse'")
 	}
-	flags := uintptr(unix.MS_NOSUID | unix.MS_NODEV)
+	flags := c.Flags
 	if c.ReadOnly {
 		flags |= unix.MS_RDONLY
 	}
@@ -107,6 +107,15 @@ func helper() (string, error) {
 		"(it is in the package fuse3)")
 }
 
+// flagNames are the words for flags of mount(2) that are not what a mount has without them.
+var flagNames = []struct {
+	flag uintptr
+	name string
+}{
+	{unix.MS_NOSUID, "nosuid"}, {unix.MS_NODEV, "nodev"}, {unix.MS_NOEXEC, "noexec"}, {unix.MS_SYNCHRONOUS, "sync"},
+	{unix.MS_DIRSYNC, "dirsync"}, {unix.MS_NOATIME, "noatime"}, {unix.MS_NODIRATIME, "nodiratime"}, {unix.MS_STRICTATIME, "strictatime"},
+}
+
 // attachHelper lets fusermount3 mount; it sends the descriptor over a socket.
 func attachHelper(c *Config) (int, error) {
 	name, err := helper()
@@ -120,13 +129,18 @@ func attachHelper(c *Config) (int, error) {
 	defer unix.Close(pair[0])
 	remote := os.NewFile(uintptr(pair[1]), "fusermount")
 	defer remote.Close()
-	opts := []string{"nosuid", "nodev", "default_permissions", fmt.Sprintf("max_read=%d", maxTransfer), "subtype=platter",
+	opts := []string{"default_permissions", fmt.Sprintf("max_read=%d", maxTransfer), "subtype=platter",
 		"fsname=" + strings.NewReplacer(`\`, `\\`, ",", `\,`).Replace(c.Source)}
 	if c.ReadOnly {
 		opts = append(opts, "ro")
 	}
 	if c.AllowOther {
 		opts = append(opts, "allow_other")
+	}
+	for _, f := range flagNames {
+		if c.Flags&f.flag != 0 {
+			opts = append(opts, f.name)
+		}
 	}
 	cmd := exec.Command(name, "-o", strings.Join(opts, ","), "--", c.Mountpoint)
 	cmd.Env = []string{"_FUSE_COMMFD=3", "PATH=/usr/bin:/bin"}

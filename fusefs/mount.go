@@ -21,11 +21,12 @@ type Config struct {
 	Mountpoint string
 	Source     string // shown by mount(8) as what is mounted
 	ReadOnly   bool
-	AllowOther bool   // users other than the mounting one may look, as far as permissions let them
-	NonEmpty   bool   // mount over a directory that is not empty
-	Shrink     bool   // truncate(2) may make a disk smaller
-	UID, GID   uint32 // owner of all files
-	Umask      uint32 // permission bits that are taken away
+	AllowOther bool    // users other than the mounting one may look, as far as permissions let them
+	NonEmpty   bool    // mount over a directory that is not empty
+	Shrink     bool    // truncate(2) may make a disk smaller
+	Flags      uintptr // of mount(2) beside read-only: MS_NOSUID, MS_SYNCHRONOUS …
+	UID, GID   uint32  // owner of all files
+	Umask      uint32  // permission bits that are taken away
 	// Idle is after what time an image of a directory is closed that nobody uses.
 	Idle time.Duration
 	// Interpret understands the lines that are written to ctl; nil leaves flush and cancel.

@@ -30,6 +30,7 @@ type env struct {
 	getenv  func(string) (string, bool)
 	verb    *verb.Verb // the verb that runs, if it is one of qemu-img's
 	objects object.Set
+	helper  helperFlags
 	// interrupted says whether a signal has asked the verb to stop; nil where none does.
 	interrupted func() bool
 

@@ -20,8 +20,13 @@ func main() {
 	e := newEnv(os.Args[0])
 	e.version, e.getenv = version, os.LookupEnv
 	e.stdin, e.stdout, e.stderr = os.Stdin, os.Stdout, os.Stderr
+	args := e.asHelper(os.Args[0], os.Args[1:])
+	if e.helper.inside != "" {
+		e.reportError(e.enterNamespace(os.Args[0])) // returns only if it failed
+		os.Exit(1)
+	}
 	ctx, stop := withSignals(context.Background())
-	code := e.main(ctx, asHelper(os.Args[0], os.Args[1:]))
+	code := e.main(ctx, args)
 	stop()
 	os.Exit(code)
 }

@@ -22,12 +22,13 @@ import (
 // mountAction is platter mount.
 func mountAction(e *env, c *cli.Context) error {
 	o := newMountOptions()
+	o.sloppy = e.helper.sloppy
 	for _, list := range c.StringSlice("options") {
 		if err := o.parse(list); err != nil {
 			return err
 		}
 	}
-	o.config.ReadOnly = o.config.ReadOnly || c.Bool("read-only")
+	o.config.ReadOnly = o.readOnly || o.snapshot != "" || c.Bool("read-only")
 	if c.Bool("image-opts") && o.format != "" {
 		return qerr.New(syscall.EINVAL, "--image-opts and -o format= are mutually exclusive")
 	}
@@ -42,6 +43,9 @@ func mountAction(e *env, c *cli.Context) error {
 		return e.try("mount")
 	}
 	o.config.Mountpoint, o.config.Interpret = args[len(args)-1], e.interpret
+	if e.helper.fake {
+		return e.rehearse(c.Context, o, args[:len(args)-1], c.Bool("image-opts"))
+	}
 	fd := e.readyFD()
 	if fd < 0 && !c.Bool("foreground") {
 		return exitCode(e.daemonise())

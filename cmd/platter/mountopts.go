@@ -7,6 +7,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"platter/chain"
 	"platter/formats/qerr"
 	"platter/fusefs"
@@ -15,6 +17,8 @@ import (
 // mountOptions is what -o of mount says.
 type mountOptions struct {
 	config   fusefs.Config
+	readOnly bool // the last of ro and rw
+	sloppy   bool // unknown options are no error
 	format   string
 	snapshot string
 	refs     chain.Refs
@@ -26,6 +30,7 @@ func newMountOptions() *mountOptions {
 	m := &mountOptions{refs: chain.RefsFile}
 	m.config.UID, m.config.GID = uint32(os.Getuid()), uint32(os.Getgid())
 	m.config.Umask, m.config.Idle = 0o077, 30*time.Second
+	m.config.Flags = unix.MS_NOSUID | unix.MS_NODEV
 	return m
 }
 
@@ -58,22 +63,47 @@ func splitList(s string) []string {
 	return append(all, b.String())
 }
 
-// ignored are the options that mount(8) and fstab(5) hand to every helper, and that mean nothing here or are always on.
-var ignored = " rw defaults nosuid nodev noexec exec auto noauto user users owner group nouser nofail _netdev async relatime " +
-	"atime noatime nodiratime diratime strictatime norelatime loud silent lazytime nolazytime default_permissions "
+// ignored are the options that mount(8) and fstab(5) hand to every helper, and that mean nothing to a mount.
+const ignored = " defaults auto noauto user users owner group nouser nofail _netdev loud silent lazytime nolazytime default_permissions "
 
+// generic are the options that mount(2) knows for every file system: what they set, and what they take back.
+var generic = map[string]struct{ set, clear uintptr }{
+	"sync": {set: unix.MS_SYNCHRONOUS}, "async": {clear: unix.MS_SYNCHRONOUS}, "dirsync": {set: unix.MS_DIRSYNC},
+	"noexec": {set: unix.MS_NOEXEC}, "exec": {clear: unix.MS_NOEXEC},
+	"nosuid": {set: unix.MS_NOSUID}, "suid": {clear: unix.MS_NOSUID}, "nodev": {set: unix.MS_NODEV}, "dev": {clear: unix.MS_NODEV},
+	"noatime": {unix.MS_NOATIME, unix.MS_RELATIME | unix.MS_STRICTATIME}, "atime": {clear: unix.MS_NOATIME},
+	"relatime": {unix.MS_RELATIME, unix.MS_NOATIME | unix.MS_STRICTATIME}, "norelatime": {clear: unix.MS_RELATIME},
+	"strictatime": {unix.MS_STRICTATIME, unix.MS_NOATIME | unix.MS_RELATIME}, "nostrictatime": {clear: unix.MS_STRICTATIME},
+	"nodiratime": {set: unix.MS_NODIRATIME}, "diratime": {clear: unix.MS_NODIRATIME},
+}
+
+// set understands one option.
 func (m *mountOptions) set(o string) error {
 	name, value, given := strings.Cut(o, "=")
+	if strings.HasPrefix(name, "x-") || strings.HasPrefix(name, "X-") || strings.HasPrefix(name, "comment") {
+		return nil
+	}
 	switch name {
-	case "":
-	case "ro":
-		m.config.ReadOnly = true
-	case "allow_other":
-		m.config.AllowOther = true
-	case "nonempty":
-		m.config.NonEmpty = true
-	case "shrink":
-		m.config.Shrink = true
+	case "overlay":
+		if given && value == "" {
+			return qerr.New(syscall.EINVAL, "Mount option 'overlay=' expects the name of a file; without '=' the overlay is temporary")
+		}
+		m.overlay, m.scratch = true, value
+		return nil
+	case "uid", "gid", "umask", "idle", "format", "snapshot", "refs":
+		if value == "" {
+			return qerr.New(syscall.EINVAL, "Mount option '%s' expects a value: %s=VALUE", name, name)
+		}
+		return m.setValue(name, value)
+	case "remount":
+		return qerr.New(syscall.EINVAL, "The options of a mount cannot be changed: unmount it ('platter unmount'), and mount it again with those wanted")
+	}
+	return m.setFlag(name, o, given)
+}
+
+// setValue understands an option that has a value.
+func (m *mountOptions) setValue(name, value string) error {
+	switch name {
 	case "uid":
 		return number(name, value, 10, &m.config.UID)
 	case "gid":
@@ -89,18 +119,40 @@ func (m *mountOptions) set(o string) error {
 		m.format = value
 	case "snapshot":
 		m.snapshot = value
-		m.config.ReadOnly = true
 	case "refs":
 		return m.setRefs(value)
-	case "overlay":
-		m.overlay, m.scratch = true, value
-	default:
-		if strings.HasPrefix(name, "x-") || strings.HasPrefix(name, "X-") || strings.HasPrefix(name, "comment") ||
-			!given && strings.Contains(ignored, " "+name+" ") {
+	}
+	return nil
+}
+
+// setFlag understands an option without a value; o is the whole of what was given.
+func (m *mountOptions) setFlag(name, o string, given bool) error {
+	var flag *bool
+	switch name {
+	case "ro", "rw":
+		flag = &m.readOnly
+	case "allow_other":
+		flag = &m.config.AllowOther
+	case "nonempty":
+		flag = &m.config.NonEmpty
+	case "shrink":
+		flag = &m.config.Shrink
+	}
+	g, known := generic[name]
+	switch {
+	case !known && flag == nil && name != "" && !strings.Contains(ignored, " "+name+" "):
+		if m.sloppy {
 			return nil
 		}
 		return qerr.New(syscall.EINVAL, "Unknown mount option '%s'", o)
+	case given:
+		return qerr.New(syscall.EINVAL, "Mount option '%s' takes no value, and got '%s'", name, o)
+	case flag != nil:
+		*flag = name != "rw"
+	case (name == "suid" || name == "dev") && os.Geteuid() != 0:
+		return qerr.New(syscall.EPERM, "Mount option '%s' is for root only", name)
 	}
+	m.config.Flags = m.config.Flags&^g.clear | g.set
 	return nil
 }
 

@@ -35,7 +35,7 @@ func TestAsAUserWithoutRights(t *testing.T) {
 	args := append(as, self, "-test.v", "-test.timeout=10m")
 	if os.Getenv("PLATTER_LONG") == "" {
 		args = append(args, "-test.short", "-test.run=Batch|Rebase|Control|Bad|Descr|Attr|Locks|Acknowledged|Figures|EndsUnder|Fallocate|Posix|Several|Directory|"+
-			"Idle|Overlay|References|Names|Snapshot|Incremental|Refusals|Stale|WaysToEnd|Parallel|Truncate|Holes|ReadOnlyMount|KillDuring")
+			"Idle|Overlay|References|Names|Snapshot|Incremental|Refusals|Stale|GenericOptions|WaysToEnd|Parallel|Truncate|Holes|ReadOnlyMount|KillDuring")
 	}
 	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Env = append(os.Environ(), binaryVariable+"="+platter, "TMPDIR="+dir, "HOME="+dir, "PLATTER_ORACLE="+filepath.Dir(filepath.Dir(qemu)))

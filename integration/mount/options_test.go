@@ -48,6 +48,42 @@ func TestOwnerAndPermissions(t *testing.T) {
 	}
 }
 
+// Options that every file system knows are in force, and the last of two that contradict each other counts.
+func TestGenericOptions(t *testing.T) {
+	needFUSE(t)
+	image := rawImage(t, 1<<20)
+	for options, want := range map[string]string{
+		"defaults":                     "rw,nosuid,nodev,relatime",
+		"sync,noexec,noatime":          "rw,sync,nosuid,nodev,noexec,noatime",
+		"sync,ro,exec,noexec,async,rw": "rw,nosuid,nodev,noexec,relatime",
+		"dirsync,noatime,relatime,ro":  "ro,dirsync,nosuid,nodev,relatime",
+		"strictatime,suid,dev":         "rw",
+		"nodiratime":                   "rw,nosuid,nodev,nodiratime,relatime",
+	} {
+		if os.Geteuid() != 0 && (strings.Contains(options, "suid") || options == "nodiratime") {
+			continue
+		}
+		mnt := mountAt(t, "-o", "format=raw,"+options, image)
+		b, err := os.ReadFile("/proc/self/mounts")
+		if err != nil || !strings.Contains(string(b), " "+mnt+" fuse.platter "+want+",user_id=") {
+			t.Errorf("%s: want %s, %v in\n%s", options, want, err, b)
+		}
+		if strings.HasPrefix(options, "sync,noexec") { // each write is flushed
+			os.WriteFile(filepath.Join(mnt, "disk.raw"), []byte("x"), 0)
+			if b, err := os.ReadFile(filepath.Join(mnt, "stats.json")); strings.Contains(string(b), `"flushes": 0`) {
+				t.Errorf("no flush after a write: %s, %v", b, err)
+			}
+		}
+		unmount(t, mnt)
+	}
+	if os.Geteuid() == 0 {
+		return
+	}
+	if _, stderr, code := try(t, platter, "mount", "-o", "suid", image, t.TempDir()); code != 1 || !strings.Contains(stderr, "for root only") {
+		t.Errorf("suid: exit status %d, %q", code, stderr)
+	}
+}
+
 // Every way to name an image and its options.
 func TestWaysToNameAnImage(t *testing.T) {
 	dir := t.TempDir()
@@ -97,10 +133,20 @@ func TestMountTypeAndFstab(t *testing.T) {
 		mount -T "$D/fstab" "$D/m"; [ "$(stat -c %u "$D/m/disk.raw")" = 65534 ]; findmnt -n -o SOURCE,FSTYPE "$D/m" | grep -q 'disk image.raw fuse.platter'
 		printf two | dd of="$D/m/disk.raw" conv=notrunc status=none; umount "$D/m"; [ "$(head -c 3 "$I")" = two ]
 		mount -t fuse.platter -o ro,format=raw "$I" "$D/m"; ! touch "$D/m/disk.raw" 2>/dev/null; umount "$D/m"
-		! mount -t fuse.platter -o nonsense "$I" "$D/m"`
+		! mount -t fuse.platter -o nonsense "$I" "$D/m"
+		mount -f -t fuse.platter -o format=raw "$I" "$D/m"; ! mount -f -t fuse.platter "$I.none" "$D/m" 2>/dev/null
+		! mount -f -t fuse.platter "$I" "$I" 2>/dev/null; ! mount -f -t fuse.platter -o snapshot=x "$I" "$D/m" 2>/dev/null
+		grep -q "$D/m" /proc/self/mountinfo && exit 4
+		mount -s -r -n -v -t fuse.platter -o nonsense "$I" "$D/m"; grep -q "$D/m fuse.platter ro," /proc/mounts
+		! mount -o remount,rw "$D/m"; umount -n -v "$D/m"
+		unshare -m sleep 60 & N=$!; while [ "$(readlink /proc/$N/ns/mnt)" = "$(readlink /proc/$$/ns/mnt)" ]; do sleep 0.01; done
+		mount -N $N -w -t fuse.platter -o format=raw "$I" "$D/m"; grep -q "$D/m fuse.platter rw," /proc/$N/mounts
+		grep -q "$D/m" /proc/self/mountinfo && exit 5
+		umount -N $N "$D/m"; grep -q "$D/m" /proc/$N/mounts && exit 6; kill $N`
 	cmd := exec.Command("unshare", "-m", "--propagation", "private", "bash", "-euo", "pipefail", "-c", script)
 	cmd.Env = append(os.Environ(), "D="+dir, "I="+image, "P="+platter)
-	if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "Unknown mount option 'nonsense'") {
+	if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "Unknown mount option 'nonsense'") ||
+		!strings.Contains(string(out), "options of a mount cannot be changed") {
 		t.Errorf("%v: %s", err, out)
 	}
 }

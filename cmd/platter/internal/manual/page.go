@@ -117,11 +117,24 @@ func verbPage(v *verb.Verb, version string) string {
 			p.item(term(&v.Rows[i]), sentence(v.Rows[i].Help))
 		}
 	}
+	for _, r := range v.Options() {
+		p.values(v.Name+" "+r.Arg, r)
+	}
 	p.operands(v)
 	p.examples(v)
 	p.section("SEE ALSO")
 	p.WriteString("\\fBplatter\\fR(1), for image names, sizes, cache modes and exit status\n")
 	return p.String()
+}
+
+// values explains what the value of an option consists of.
+func (p *page) values(title string, r *verb.Row) {
+	for i, v := range r.Values {
+		if i == 0 {
+			p.section(strings.ToUpper(title))
+		}
+		p.item(`\fB`+escape(v.Name)+`\fR`, sentence([]string{v.Help}))
+	}
 }
 
 func (p *page) operands(v *verb.Verb) {

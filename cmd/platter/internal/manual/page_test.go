@@ -12,8 +12,9 @@ import (
 )
 
 var (
-	font   = regexp.MustCompile(`\\f[BIR]`)
-	option = regexp.MustCompile(`(^|[\s(|\[])(--?[A-Za-z][-A-Za-z]*)`)
+	font       = regexp.MustCompile(`\\f[BIR]`)
+	leftMarkup = regexp.MustCompile(`[A-Z]<[^>]*>`)
+	option     = regexp.MustCompile(`(^|[\s(|\[])(--?[A-Za-z][-A-Za-z]*)`)
 )
 
 // plain undoes the markup.
@@ -70,9 +71,17 @@ func TestTablesHelpAndManAgree(t *testing.T) {
 				t.Errorf("the page of %s lacks %s", v.Name, word)
 			}
 		}
+		if left := leftMarkup.FindString(page + help); left != "" {
+			t.Errorf("the page or the help of %s shows markup: %q", v.Name, left)
+		}
 		for _, r := range v.Options() {
 			if !strings.Contains(help, "  "+r.Head(true)+"\n") {
 				t.Errorf("%s --help lacks %s", v.Name, r.Head(true))
+			}
+			for _, value := range r.Values {
+				if !strings.Contains(help, "\n       "+value.Name+"\n") || !strings.Contains(page, "\n"+value.Name+"\n") {
+					t.Errorf("%s: %s is not in the help and on the page", v.Name, value.Name)
+				}
 			}
 		}
 		if !strings.Contains(plain(pages["platter.1"]), "platter-"+v.Name+"(1)\n") {

@@ -36,7 +36,24 @@ func (r *Row) block(stock bool) string {
 	for _, line := range r.Help {
 		b += "     " + line + "\n"
 	}
+	for _, v := range r.Values {
+		b += "       " + v.Name + "\n" + wrap(v.Help, "         ")
+	}
 	return b
+}
+
+// wrap sets a text in lines of at most 80 characters that begin with indent.
+func wrap(text, indent string) string {
+	var b strings.Builder
+	line := indent
+	for _, word := range strings.Fields(text) {
+		if len(line)+len(word) > 80 {
+			b.WriteString(strings.TrimRight(line, " ") + "\n")
+			line = indent
+		}
+		line += word + " "
+	}
+	return b.String() + strings.TrimRight(line, " ") + "\n"
 }
 
 // Head is how an option is written: "-f, --format FMT". Extra includes names of platter mode if there is no other.

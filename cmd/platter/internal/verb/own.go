@@ -13,7 +13,8 @@ var mount = Verb{
 	Rows: []Row{
 		{Short: 'r', Long: "read-only", Help: []string{"nothing in the image can be changed"}},
 		{Short: 'f', Long: "foreground", Help: []string{"stay in the foreground instead of becoming a daemon"}},
-		{Short: 'o', Long: "options", Arg: "OPTIONS", Help: []string{"mount options, separated by commas"}},
+		{Short: 'o', Long: "options", Arg: "OPTIONS", Values: mountValues,
+			Help: []string{"mount options, separated by commas; a comma in a value is doubled"}},
 		imageOpts("IMAGE", "-o format="),
 		object(),
 		{Operand: "IMAGE", Kind: File, Help: []string{"image file, or a directory of images"}},
@@ -32,15 +33,8 @@ var mount = Verb{
 			"runs; B<stats.json> shows how far that one is. Whoever uses the disk waits for it. None of the lines of one write is begun unless all are understood, " +
 			"and when one fails those before it are taken back. What cannot be taken back (B<commit>, B<rebase>, B<amend>, " +
 			"B<check -r>, B<resize --shrink>) has to be written alone.",
-		"Mount options: B<ro> nothing can be changed; B<allow_other> other users may look, as far as the permissions let them; " +
-			"B<uid=>N, B<gid=>N, B<umask=>N owner and permissions (mode 600 and the mounting user without them); B<nonempty> mount " +
-			"over a directory that is not empty; B<format=>FMT the images' format; B<refs=file> (the default) images may refer to " +
-			"regular files only, and have extents in their own directory only, B<refs=samedir> to those in their own directory, B<refs=none> to nothing, B<refs=any> to whatever " +
-			"qemu-img opens; B<snapshot=>NAME show that snapshot, read-only; B<overlay> or B<overlay=>FILE leave the image as it is " +
-			"and write to a temporary or kept qcow2 file; B<shrink> let B<truncate> make the disk smaller; B<idle=>N close images " +
-			"of a directory that were not used for N seconds (30). A comma in a value is doubled.",
 		"With links to platter in /sbin, called mount.fuse.platter and umount.fuse.platter, B<mount -t fuse.platter> and lines of " +
-			"F</etc/fstab> work, and B<umount> returns when the image is complete. Without the second link the kernel's B<umount> " +
+			"B</etc/fstab> work, and B<umount> returns when the image is complete. Without the second link the kernel's B<umount> " +
 			"returns at once, and the image is complete when the daemon has ended.",
 		"B<fsync>(2) on the disk, or on a partition of it, makes what was written survive a loss of power; what nobody asked " +
 			"for is flushed after 5 seconds. Linux does not tell file systems in user space of B<sync>(1).",
@@ -51,6 +45,25 @@ var mount = Verb{
 			"a warning.",
 	},
 	Example: []string{"mount disk.qcow2 /mnt", "makes the guest disk readable and writable as /mnt/disk.raw"},
+}
+
+// mountValues are the options of -o.
+var mountValues = []Value{
+	{"ro, rw", "nothing in the image can be changed, or all can (the default)"},
+	{"format=FMT", "the images' format, instead of guessing it"},
+	{"snapshot=NAME", "show that internal snapshot, read-only"},
+	{"overlay", "leave the image as it is; what is written goes to a temporary file"},
+	{"overlay=FILE", "leave the image as it is; what is written goes to FILE, which is made, or is a qcow2 image that has this one as its backing file"},
+	{"refs=MODE", "what an image may make the mount open: file (the default) regular files and block devices, but extents in its own directory only; " +
+		"samedir regular files in its own directory; none nothing; any everything, json: and network names included"},
+	{"allow_other", "other users may look, as far as the permissions let them"},
+	{"uid=N", "owner of the files (the mounting user)"},
+	{"gid=N", "group of the files (the mounting user's)"},
+	{"umask=N", "permissions that are taken away, octal (077)"},
+	{"shrink", "truncate makes the disk smaller, too"},
+	{"nonempty", "mount over a directory that is not empty"},
+	{"idle=N", "close images of a directory that were not used for N seconds (30)"},
+	{"sync, dirsync, noexec, noatime", "as for every file system; also nodiratime, strictatime and, for root, suid and dev; their opposites are the default"},
 }
 
 var unmount = Verb{

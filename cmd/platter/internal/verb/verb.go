@@ -37,6 +37,13 @@ type Row struct {
 	Bare    bool     // stock's long names take no value though the letter does; platter's do
 	Kind    Kind
 	Choices []string
+	Values  []Value // what the value may consist of, where that is a list
+}
+
+// Value is a part of an option's value.
+type Value struct {
+	Name string // as it is written, or several names that belong together: "uid=N", "ro, rw"
+	Help string // what it does
 }
 
 // Verb is one verb.
