@@ -26,14 +26,32 @@ func changesOf(orders []order) int {
 	return n
 }
 
+// loose reports whether a batch could stop halfway if its commands were just run: with several changes, or a line after
+// one that can fail. A flush does not count, for each batch ends with one.
+func loose(orders []order) bool {
+	changes := changesOf(orders)
+	if changes > 1 {
+		return true
+	}
+	for i := len(orders) - 1; i >= 0 && changes == 1; i-- {
+		if !orders[i].Reads {
+			return false
+		}
+		if !orders[i].flushes {
+			return true
+		}
+	}
+	return false
+}
+
 // whole refuses a batch that could stop halfway.
 func whole(orders []order) error {
-	if changesOf(orders) < 2 {
+	if !loose(orders) {
 		return nil
 	}
 	for _, o := range orders {
 		if !o.Reads && o.Attempt == nil {
-			return qerr.New(syscall.EINVAL, "'%s' cannot be taken back should another line fail: write it to ctl alone", o.line)
+			return qerr.New(syscall.EINVAL, "'%s' cannot be taken back should another line fail: write it to ctl alone", brief(o.line))
 		}
 	}
 	return nil
@@ -47,7 +65,7 @@ func (c *control) do(ctx context.Context, orders []order) error {
 	}
 	for i := range orders {
 		if err := img.kept.free(orders[i].Deletes); err != nil {
-			return img.failed(orders[i].line, 0, 0, err)
+			return img.failed(brief(orders[i].line), 0, 0, err)
 		}
 	}
 	img.control.Lock()
@@ -59,7 +77,7 @@ func (c *control) do(ctx context.Context, orders []order) error {
 		}
 	}
 	var failed *order
-	if err == nil && changes > 1 {
+	if err == nil && loose(orders) {
 		err = img.node.Alone(func(n *chain.Node) error { return c.attempt(ctx, n, orders, &failed) })
 	} else if err == nil {
 		for i := range orders {
@@ -83,7 +101,7 @@ func (c *control) do(ctx context.Context, orders []order) error {
 	if failed == nil {
 		return img.failed("a batch of commands", 0, 0, err)
 	}
-	return img.failed(failed.line, 0, 0, err)
+	return img.failed(brief(failed.line), 0, 0, err)
 }
 
 // attempt runs the orders on a node that is ours alone, and takes all back if one fails.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 	"syscall"
+	"unicode/utf8"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 
@@ -26,6 +27,8 @@ type Command struct {
 	Deletes string
 	// Reads: the command changes nothing, and can be given on a read-only mount.
 	Reads bool
+
+	flushes bool // it is a flush, and nothing else
 }
 
 // Interpreter understands the words of a line. The error's text says what is wrong.
@@ -92,7 +95,7 @@ func (c *control) understand(batch string) ([]order, error) {
 			err = syscall.EROFS
 		}
 		if err != nil {
-			return nil, c.img.failed(line, 0, 0, err)
+			return nil, c.img.failed(brief(line), 0, 0, err)
 		}
 		if o.Run != nil {
 			orders = append(orders, order{line, o})
@@ -105,15 +108,18 @@ func (c *control) understand(batch string) ([]order, error) {
 }
 
 func (c *control) command(words []string) (Command, error) {
+	own := words[0] == "flush" || words[0] == "cancel"
 	switch {
-	case len(words) == 1 && words[0] == "flush":
-		return Command{Reads: true, Run: func(ctx context.Context, n *chain.Node, _ *chain.Env, _ *tools.Meter) error {
+	case own && len(words) > 1:
+		return Command{}, qerr.New(syscall.EINVAL, "'%s' takes no arguments: write it alone on its line", words[0])
+	case words[0] == "flush":
+		return Command{Reads: true, flushes: true, Run: func(ctx context.Context, n *chain.Node, _ *chain.Env, _ *tools.Meter) error {
 			if n != c.img.node { // within a batch that has the image for itself
 				return n.Flush(ctx)
 			}
 			return c.img.flush()
 		}}, nil
-	case len(words) == 1 && words[0] == "cancel":
+	case words[0] == "cancel":
 		if j := c.img.stats.job.Load(); j != nil {
 			j.cancel()
 		}
@@ -122,6 +128,15 @@ func (c *control) command(words []string) (Command, error) {
 		return Command{}, syscall.EOPNOTSUPP
 	}
 	return c.interpret(words)
+}
+
+// brief is a line as messages show it.
+func brief(line string) string {
+	const most = 80
+	if utf8.RuneCountInString(line) <= most {
+		return line
+	}
+	return string([]rune(line)[:most]) + "..."
 }
 
 // splitWords splits a line as a shell does: blanks separate, quotes and the backslash keep them.

@@ -23,6 +23,19 @@ func isSize(word string) bool {
 	return len(word)-len(digits) <= 1 && digits != "" && digits[0] >= '0' && digits[0] <= '9'
 }
 
+// isOpen is why options that say how to open the image, or what for, have no place in ctl.
+const isOpen = "the image is open already, as it was mounted"
+
+// unfitForControl are the options that a line of ctl cannot act on.
+var unfitForControl = map[string]string{
+	"format": isOpen, "image-opts": isOpen, "force-share": isOpen, "cache": isOpen,
+	"object":   "objects are given to platter mount, with --object",
+	"progress": "stats.json shows how far a command is",
+	"output":   "ctl has no output; check.json has the report",
+	"list":     "ctl has no output; the directory snapshots lists them",
+	"help":     "ctl has no output; 'platter help' has the commands",
+}
+
 // onNode is a verb that can be run on an open image.
 type onNode interface {
 	command() fusefs.Command
@@ -32,12 +45,12 @@ type onNode interface {
 // verb's own parser, so that the syntax and the messages are the same.
 func (e *env) interpret(words []string) (fusefs.Command, error) {
 	if !slices.Contains(controlVerbs, words[0]) {
-		return fusefs.Command{}, qerr.New(syscall.EINVAL, "unknown command '%s': expected one of %s, flush, cancel", words[0],
+		return fusefs.Command{}, qerr.New(syscall.EINVAL, "unknown command '%.80s': expected one of %s, flush, cancel", words[0],
 			strings.Join(controlVerbs, ", "))
 	}
 	var said bytes.Buffer
 	inner := &env{program: e.program, argv0: e.argv0, version: e.version, getenv: e.getenv, objects: e.objects,
-		stdin: strings.NewReader(""), stdout: &said, stderr: &said}
+		stdin: strings.NewReader(""), stdout: &said, stderr: &said, unfit: unfitForControl}
 	// The image comes first, or, since a negative size is only understood behind it, before the size.
 	at := 1
 	if words[0] == "resize" {
@@ -46,7 +59,20 @@ func (e *env) interpret(words []string) (fusefs.Command, error) {
 	run, err := inner.parse(words[0], slices.Insert(slices.Clone(words), at, "image")[1:])
 	if err != nil {
 		text, _, _ := strings.Cut(strings.TrimPrefix(said.String(), inner.program+": "), "\n")
-		return fusefs.Command{}, qerr.New(syscall.EINVAL, "%s", text)
+		if strings.HasPrefix(text, "Expecting ") {
+			text += " (in ctl the image has none)"
+		}
+		return fusefs.Command{}, qerr.New(syscall.EINVAL, "%.300s", text)
+	}
+	switch a := run.(type) {
+	case *snapshotArgs:
+		if a.Action == "list" {
+			return fusefs.Command{}, qerr.New(syscall.EINVAL, "one of -c, -a and -d is expected: %s", unfitForControl["list"])
+		}
+	case *amendArgs:
+		if a.Help {
+			return fusefs.Command{}, qerr.New(syscall.EINVAL, "ctl has no output; 'platter amend -o help' lists the options")
+		}
 	}
 	c, ok := run.(onNode)
 	if !ok {
@@ -55,9 +81,12 @@ func (e *env) interpret(words []string) (fusefs.Command, error) {
 	return c.command(), nil
 }
 
+// opened is what messages call an open image.
+func opened(n *chain.Node) tools.Source { return tools.Source{Filename: n.Filename()} }
+
 func (a *amendArgs) command() fusefs.Command {
 	return fusefs.Command{Run: func(ctx context.Context, n *chain.Node, env *chain.Env, m *tools.Meter) error {
-		return tools.AmendNode(ctx, env, n, tools.AmendOptions{Options: a.Options, Force: a.Force, Meter: m})
+		return tools.AmendNode(ctx, env, n, tools.AmendOptions{Source: opened(n), Options: a.Options, Force: a.Force, Meter: m})
 	}}
 }
 
@@ -100,6 +129,7 @@ func (a *checkArgs) command() fusefs.Command {
 		o.Fix = formats.FixLeaks | formats.FixErrors
 	}
 	return fusefs.Command{Reads: a.Repair == "", Run: func(ctx context.Context, n *chain.Node, env *chain.Env, _ *tools.Meter) error {
+		o.Source = opened(n)
 		r, err := tools.CheckNode(ctx, env, n, o)
 		if err != nil {
 			return err
@@ -113,13 +143,13 @@ func (a *checkArgs) command() fusefs.Command {
 
 func (a *commitArgs) command() fusefs.Command {
 	return fusefs.Command{Run: func(ctx context.Context, n *chain.Node, env *chain.Env, m *tools.Meter) error {
-		return tools.CommitNode(ctx, env, n, tools.CommitOptions{Base: a.Base, Drop: a.Drop, Rate: a.Rate, Meter: m})
+		return tools.CommitNode(ctx, env, n, tools.CommitOptions{Source: opened(n), Base: a.Base, Drop: a.Drop, Rate: a.Rate, Meter: m})
 	}}
 }
 
 func (a *rebaseArgs) command() fusefs.Command {
 	return fusefs.Command{Run: func(ctx context.Context, n *chain.Node, env *chain.Env, m *tools.Meter) error {
-		return tools.RebaseNode(ctx, env, n, tools.RebaseOptions{Backing: a.Backing, BackingFormat: a.BackingFormat,
+		return tools.RebaseNode(ctx, env, n, tools.RebaseOptions{Source: opened(n), Backing: a.Backing, BackingFormat: a.BackingFormat,
 			BackingCache: a.BackingCache, Unsafe: a.Unsafe, Compress: a.Compress, Attach: true, Meter: m})
 	}}
 }
@@ -128,19 +158,17 @@ func (a *resizeArgs) command() fusefs.Command {
 	o := tools.ResizeOptions{Relative: a.Relative, Size: a.Size, Shrink: a.Shrink}
 	o.Prealloc, _ = formats.ParsePrealloc(a.Preallocation)
 	return fusefs.Command{Attempt: attemptResize(o), Run: func(ctx context.Context, n *chain.Node, env *chain.Env, _ *tools.Meter) error {
+		o.Source = opened(n)
 		return tools.ResizeNode(ctx, env, n, o)
 	}}
 }
 
 func (a *snapshotArgs) command() fusefs.Command {
-	c := fusefs.Command{Reads: a.Action == "list", Attempt: a.attempt}
+	c := fusefs.Command{Attempt: a.attempt}
 	if a.Action == "delete" {
 		c.Deletes = a.Snapshot
 	}
 	c.Run = func(ctx context.Context, n *chain.Node, _ *chain.Env, _ *tools.Meter) error {
-		if a.Action == "list" {
-			return nil // ls snapshots lists them; a line of ctl has no output
-		}
 		return tools.SnapshotNode(ctx, n, snapshotActions[a.Action], a.Snapshot)
 	}
 	return c

@@ -31,6 +31,7 @@ type env struct {
 	verb    *verb.Verb // the verb that runs, if it is one of qemu-img's
 	objects object.Set
 	helper  helperFlags
+	unfit   map[string]string // why options of qemu-img's verbs cannot be given here, by key; nil where all can
 	// interrupted says whether a signal has asked the verb to stop; nil where none does.
 	interrupted func() bool
 

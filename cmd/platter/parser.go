@@ -66,12 +66,24 @@ func (p *parser) next() bool {
 	default:
 		p.key = p.verb.Lookup(it.Short, "").Key()
 	}
+	if why, unfit := p.unfit[p.key]; unfit && !it.Operand {
+		p.fail("option '%s' does nothing here: %s", spelled(it), why)
+		return false
+	}
 	if p.key == "help" && !it.Operand {
 		io.WriteString(p.stdout, p.verb.Help(p.name(), p.stock))
 		p.err = exitCode(0)
 		return false
 	}
 	return true
+}
+
+// spelled is an option as it can be written.
+func spelled(it getopt.Item) string {
+	if it.Long != nil {
+		return "--" + it.Long.Name
+	}
+	return "-" + string(rune(it.Short))
 }
 
 // fail reports a message and ends parsing with exit status 1.

@@ -96,7 +96,7 @@ func TestBatchIsDone(t *testing.T) {
 	if err := tell(mnt, "snapshot -c a\nsnapshot -c b\nsnapshot -d a\nresize 32M\nbitmap --add x\ncheck\nflush\nbitmap --remove x"); err != nil {
 		t.Fatalf("%v; %s", err, errorLog(t, mnt))
 	}
-	for _, batch := range []string{"snapshot -c c\ncommit", "resize 64M\nresize --shrink 1M", "check -r all\nsnapshot -c c"} {
+	for _, batch := range []string{"snapshot -c c\ncommit", "resize 64M\nresize --shrink 1M", "resize --shrink 1M\ncheck", "check -r all\nsnapshot -c c"} {
 		if err := tell(mnt, batch); !errors.Is(err, syscall.EINVAL) {
 			t.Errorf("%q: %v", batch, err)
 		}
@@ -107,9 +107,12 @@ func TestBatchIsDone(t *testing.T) {
 	if list := run(t, "ls", filepath.Join(mnt, "snapshots"), filepath.Join(mnt, "bitmaps")); !strings.HasSuffix(list, ":\nb\n") {
 		t.Errorf("ls: %q", list)
 	}
+	if err := tell(mnt, "check\nresize --shrink 31M\nflush\n"); err != nil {
+		t.Errorf("a check, a change that cannot be taken back and a flush: %v; %s", err, errorLog(t, mnt))
+	}
 	unmount(t, mnt)
 	clean(t, image)
-	if s := state(t, image); !strings.Contains(s, "32 MiB") {
+	if s := state(t, image); !strings.Contains(s, "31 MiB") {
 		t.Error(s)
 	}
 }

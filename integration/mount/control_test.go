@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -40,7 +41,8 @@ func TestControlResizesAndFlushes(t *testing.T) {
 	for _, c := range []struct {
 		batch string
 		size  int64
-	}{{"resize +1M", 2 << 20}, {"resize 4M\nresize +512\n\nflush", 4<<20 + 512}, {"resize --shrink -1M", 3<<20 + 512}, {"resize --shrink '1M'", 1 << 20}} {
+	}{{"resize +1M", 2 << 20}, {"resize 4M\nresize +512\n\nflush", 4<<20 + 512}, {"resize --shrink -1M", 3<<20 + 512}, {"resize --shrink '1M'", 1 << 20},
+		{"resize 2M", 2 << 20}, {"resize --shrink 1M\nflush\n", 1 << 20}} {
 		if err := tell(mnt, c.batch); err != nil {
 			t.Errorf("%q: %v; %s", c.batch, err, errorLog(t, mnt))
 		}
@@ -54,14 +56,30 @@ func TestControlResizesAndFlushes(t *testing.T) {
 func TestControlRefusesNonsense(t *testing.T) {
 	_, mnt, disk := mountRaw(t, 1<<20)
 	for batch, want := range map[string]string{
-		"nonsense\n":            "unknown command 'nonsense'",
-		"resize +1M\nresize\n":  "Expecting image file name and size",
-		"resize +1M\nresize x":  "size",
-		"resize 'x":             "a quote is not closed",
-		"snapshot -c a -d b":    "Cannot mix",
-		"convert -O raw x":      "unknown command",
-		"bitmap --add":          "Expecting filename and bitmap name",
-		"resize +1M\nhelp this": "unknown command",
+		"nonsense\n":                             "unknown command 'nonsense'",
+		"resize +1M\nresize\n":                   "Expecting image file name and size",
+		"resize +1M\nresize x":                   "size",
+		"resize 'x":                              "a quote is not closed",
+		"snapshot -c a -d b":                     "Cannot mix",
+		"convert -O raw x":                       "unknown command",
+		"bitmap --add":                           "Expecting filename and bitmap name",
+		"resize +1M\nhelp this":                  "unknown command",
+		"resize -f raw +1M":                      "option '-f' does nothing here: the image is open already",
+		"snapshot -c z -U":                       "option '-U' does nothing here: the image is open already",
+		"resize --object secret,id=s,data=x +1M": "option '--object' does nothing here: objects are given to platter mount",
+		"resize --image-opts +1M":                "option '--image-opts' does nothing here: the image is open already",
+		"commit -t none":                         "option '-t' does nothing here: the image is open already",
+		"commit -p":                              "option '-p' does nothing here: stats.json",
+		"check --output=json":                    "option '--output' does nothing here: ctl has no output; check.json",
+		"check --help":                           "option '--help' does nothing here: ctl has no output; 'platter help'",
+		"amend -o help":                          "'platter amend -o help' lists",
+		"snapshot -l":                            "option '-l' does nothing here: ctl has no output; the directory snapshots",
+		"snapshot":                               "one of -c, -a and -d is expected",
+		"snapshot -c a b":                        "Expecting one image file name (in ctl the image has none)",
+		"flush now":                              "'flush' takes no arguments",
+		"resize +1M\ncancel it":                  "'cancel' takes no arguments",
+		strings.Repeat("y", 5000):                " " + strings.Repeat("y", 80) + "...: unknown command '" + strings.Repeat("y", 80) + "':",
+		"resize --preallocation=" + strings.Repeat("é", 5000) + " 1M": "resize --preallocation=" + strings.Repeat("é", 57) + "...: Invalid",
 	} {
 		if err := tell(mnt, batch); !errors.Is(err, syscall.EINVAL) {
 			t.Errorf("%q: %v, want EINVAL", batch, err)
@@ -73,11 +91,39 @@ func TestControlRefusesNonsense(t *testing.T) {
 	if err := tell(mnt, "resize 512K"); !errors.Is(err, syscall.EINVAL) {
 		t.Errorf("shrinking without --shrink: %v", err)
 	}
+	if err := tell(mnt, "resize +1M\ncheck"); !errors.Is(err, syscall.EOPNOTSUPP) {
+		t.Errorf("a check of a raw image: %v", err)
+	}
 	if err := tell(mnt, "snapshot -c a"); err == nil {
 		t.Error("a snapshot of a raw image")
 	}
 	if st, _ := os.Stat(disk); st.Size() != 1<<20 {
 		t.Errorf("size %d", st.Size())
+	}
+	for _, line := range strings.Split(errorLog(t, mnt), "\n") {
+		if len(line) > 1000 {
+			t.Errorf("a line of %d bytes in error_log: %.100s...", len(line), line)
+		}
+	}
+}
+
+// Several lines that a shell writes with cat are one batch.
+func TestCatWritesOneBatch(t *testing.T) {
+	_, mnt, disk := mountRaw(t, 1<<20)
+	for _, shell := range []string{"bash", "sh"} {
+		for _, script := range []string{
+			"cat > $M/ctl <<END\nresize +1M\nnonsense\nEND\n",
+			"cat > $D/lines <<END\nresize +1M\nnonsense\nEND\ncat $D/lines > $M/ctl\n",
+		} {
+			cmd := exec.Command(shell, "-c", script)
+			cmd.Env = append(os.Environ(), "M="+mnt, "D="+t.TempDir())
+			if out, err := cmd.CombinedOutput(); err == nil {
+				t.Errorf("%s: nonsense was taken: %s", shell, out)
+			}
+		}
+	}
+	if st, err := os.Stat(disk); err != nil || st.Size() != 1<<20 {
+		t.Errorf("the line before the nonsense was done: size %d, %v", st.Size(), err)
 	}
 }
 
@@ -115,6 +161,9 @@ func TestControlOnQcow2(t *testing.T) {
 	}
 	if b, err := os.ReadFile(filepath.Join(mnt, "check.json")); err != nil || !strings.Contains(string(b), `"check-errors": 0`) {
 		t.Errorf("check.json: %s, %v", b, err)
+	}
+	if err := tell(mnt, "commit -b nowhere"); !errors.Is(err, syscall.ENOENT) || !strings.Contains(errorLog(t, mnt), "in the backing chain of '"+top+"'") {
+		t.Errorf("commit to nowhere: %v; %s", err, errorLog(t, mnt))
 	}
 	if err := tell(mnt, "commit"); err != nil {
 		t.Errorf("commit: %v; %s", err, errorLog(t, mnt))

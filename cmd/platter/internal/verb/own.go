@@ -32,7 +32,10 @@ var mount = Verb{
 			"B<check> as on the command line but without the name of the image, B<flush>, and B<cancel>, which ends the one that " +
 			"runs; B<stats.json> shows how far that one is. Whoever uses the disk waits for it. None of the lines of one write is begun unless all are understood, " +
 			"and when one fails those before it are taken back. What cannot be taken back (B<commit>, B<rebase>, B<amend>, " +
-			"B<check -r>, B<resize --shrink>) has to be written alone.",
+			"B<check -r>, B<resize --shrink>) has to be written alone; only B<flush> may stand beside it, and B<check> before it.",
+		"A batch is what one B<write>(2) has. The B<printf> and B<echo> of a shell may write each line by itself, and so make " +
+			"batches of one line. B<cat> FILE, with B<ctl> as its output, writes a file of up to 128 KiB in one piece, and so does B<cat> with a " +
+			"here-document.",
 		"With links to platter in /sbin, called mount.fuse.platter and umount.fuse.platter, B<mount -t fuse.platter> and lines of " +
 			"B</etc/fstab> work, and B<umount> returns when the image is complete. Without the second link the kernel's B<umount> " +
 			"returns at once, and the image is complete when the daemon has ended.",
