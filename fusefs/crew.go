@@ -45,6 +45,8 @@ func usual() int32 { return int32(max(1, min(runtime.NumCPU()/2, maxWanted))) }
 
 // serve starts the threads and returns when the tree is unmounted.
 func (x *transport) serve() {
+	// A thread that waits in the kernel keeps its place in the scheduler for a while.
+	runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 1)
 	x.wanted.Store(usual())
 	for range usual() {
 		x.add()

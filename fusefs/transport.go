@@ -47,6 +47,7 @@ const (
 func newTransport(t *tree, fd int, o *fuse.MountOptions) (*transport, error) {
 	x := &transport{tree: t, proto: fuse.NewProtocolServer(t, o), fd: fd, panics: o.PanicHandler}
 	w := x.worker(fd)
+	defer w.free()
 	for {
 		n, err := unix.Read(fd, w.in)
 		if errors.Is(err, syscall.EINTR) || errors.Is(err, syscall.ENOENT) {
@@ -74,8 +75,9 @@ func (x *transport) clone(flags int) int {
 	return fd
 }
 
-// worker is one thread's descriptor and buffers. The data of a WRITE and of the answer to a READ lie on page boundaries,
-// all but the last of them in one huge page: the kernel pins and copies them page by page.
+// worker is one thread's descriptors and buffers. The data of a WRITE and of the answer to a READ lie on page boundaries,
+// the former in one huge page: the kernel pins and copies them page by page. What is not used takes no memory, so the
+// huge page, which is cleared at once, is there only for those who write.
 type worker struct {
 	*transport
 	fd      int           // where the present request came from, and its answer goes
@@ -90,14 +92,18 @@ type worker struct {
 }
 
 func (x *transport) worker(fd int) *worker {
-	const each = pageSize + maxTransfer
-	m, err := unix.Mmap(-1, 0, 2*hugePage+2*pageSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
+	m, err := unix.Mmap(-1, 0, 2*hugePage+maxTransfer+2*pageSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
 	if err != nil {
 		panic(err) // out of address space
 	}
-	b := m[-uintptr(unsafe.Pointer(&m[0]))%hugePage:]
-	_ = unix.Madvise(b[:hugePage], unix.MADV_HUGEPAGE) // where there are none it works as well
-	return &worker{transport: x, fd: fd, waiting: fd, polled: -1, memory: m, in: b[pageSize-inHeader-writeIn : each], out: b[each+pageSize-outHeader : 2*each]}
+	// The data begins at a multiple of the size of a huge page, the header in the page before.
+	first := uintptr(unsafe.Pointer(&m[0]))
+	b := m[(first+pageSize+hugePage-1)/hugePage*hugePage-first-pageSize:]
+	_ = unix.Madvise(b[pageSize:][:hugePage], unix.MADV_HUGEPAGE) // where there are none it works as well
+	const in, out = pageSize, pageSize + hugePage
+	return &worker{transport: x, fd: fd, waiting: fd, polled: -1, memory: m,
+		in:  b[in-inHeader-writeIn : in+maxTransfer],
+		out: b[out+pageSize-outHeader:][:outHeader+maxTransfer]}
 }
 
 func (w *worker) free() {
