@@ -80,6 +80,8 @@ func (d *bitmaps) attr(a *fuse.Attr) error {
 	return nil
 }
 
+func (d *bitmaps) image() *image { return d.img }
+
 func (d *bitmaps) fixed() bool { return false }
 
 func (d *bitmaps) find(name string) (*bitmapDir, error) {
@@ -204,7 +206,7 @@ type bitmapDir struct {
 }
 
 func newBitmapDir(d *bitmaps, name string) *bitmapDir {
-	b := &bitmapDir{static: newStatic(), of: d, name: name}
+	b := &bitmapDir{static: newStatic(d.img), of: d, name: name}
 	b.add("changed.raw", &dataFile{img: d.img, content: &changes{dir: b, node: d.img.disk.content}, live: true})
 	b.add("extents.json", &text{img: d.img, make: b.extents})
 	b.add("bits.bin", &text{img: d.img, make: b.bits})

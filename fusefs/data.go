@@ -194,8 +194,8 @@ func (h *dataHandle) zero(off, n int64, punch bool) error {
 	if !h.f.writable {
 		return syscall.EBADF
 	}
-	if off >= h.size() {
-		return syscall.EFBIG
+	if end := h.size(); off >= end {
+		return h.f.img.failed("write of zeroes", off, n, qerr.New(syscall.EFBIG, "the file ends at %d", end))
 	}
 	return h.f.img.zero(h.f, h.f.base+off, min(n, h.size()-off), punch)
 }

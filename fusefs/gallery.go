@@ -151,6 +151,12 @@ func (s *slot) attr(a *fuse.Attr) error {
 	return nil
 }
 
+func (s *slot) image() *image {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.img
+}
+
 func (s *slot) fixed() bool { return false }
 
 func (s *slot) child(name string) (node, error) {
@@ -179,14 +185,14 @@ func (s *slot) load() error {
 	if err != nil {
 		s.failed = time.Now()
 		log.add("%s", qerr.Text(err))
-		s.root = newStatic()
+		s.root = newStatic(nil)
 		b, _ := log.text()
 		s.root.add("error_log", &words{b})
 		return err
 	}
 	s.img = newImage(n, env, s.of.mount.tree)
 	s.img.name, s.img.log, s.img.shrink = s.path, log, s.of.mount.config.Shrink
-	s.root = newStatic()
+	s.root = newStatic(nil)
 	fillRoot(s.root, s.img, s.of.mount.config.Interpret)
 	return nil
 }

@@ -54,7 +54,7 @@ func (d *layers) present() []*layer {
 }
 
 func newLayer(img *image, n *chain.Node, depth int) *layer {
-	l := &layer{static: newStatic(), img: img, depth: depth, of: n.Filename()}
+	l := &layer{static: newStatic(img), img: img, depth: depth, of: n.Filename()}
 	tags := tagsOf(n, depth)
 	if depth == 0 {
 		l.add("disk.raw", img.disk) // the same file under a second name
@@ -159,6 +159,8 @@ func (d *layers) entries() ([]entry, error) {
 	}
 	return list, nil
 }
+
+func (d *layers) image() *image { return d.img }
 
 func (d *layers) fixed() bool { return false }
 

@@ -52,7 +52,7 @@ func New(c Config, n *chain.Node, env *chain.Env) (*Mount, error) {
 	if err := prepare(&c, hostFiles(n)); err != nil {
 		return nil, err
 	}
-	root := newStatic()
+	root := newStatic(nil)
 	m := newMount(c, root, nil)
 	img := newImage(n, env, m.tree)
 	img.name, img.shrink, img.readOnly = c.Source, c.Shrink, img.readOnly || c.ReadOnly
@@ -289,6 +289,7 @@ func hostFiles(n *chain.Node) []string {
 
 // fillRoot makes the tree of one image.
 func fillRoot(root *static, img *image, interpret Interpreter) {
+	root.owner = img
 	root.add("disk.raw", img.disk)
 	img.disk.tags = tagsOf(img.node, 0)
 	root.add("partitions", newPartitions(img.disk))

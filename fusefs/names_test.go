@@ -36,7 +36,7 @@ func TestMountinfoLines(t *testing.T) {
 }
 
 func TestNodesLeaveTheTableWhenForgotten(t *testing.T) {
-	root, n := newStatic(), newStatic()
+	root, n := newStatic(nil), newStatic(nil)
 	tab := newTable(root)
 	id := tab.look(n)
 	if _, ok := tab.known(n); !ok || id != 2 {

@@ -29,6 +29,11 @@ type entry struct {
 	kind uint32
 }
 
+// ofImage is a directory that belongs to one image.
+type ofImage interface {
+	image() *image // nil if that is not open
+}
+
 // editable is a directory in which entries can be made, removed and renamed.
 type editable interface {
 	directory
@@ -90,6 +95,8 @@ type (
 	allocator interface {
 		// zero makes a range read as zeroes; punch allows to give up its storage.
 		zero(off, n int64, punch bool) error
+		// zeroLonger is zero that makes the disk longer where the range ends behind it.
+		zeroLonger(by caller, off, n int64) error
 		// reserve takes the space that a range needs; it makes the disk longer unless keepSize.
 		reserve(by caller, off, n int64, keepSize bool) error
 	}
@@ -99,9 +106,12 @@ type (
 type static struct {
 	names []string
 	nodes map[string]node
+	owner *image // nil: none
 }
 
-func newStatic() *static { return &static{nodes: map[string]node{}} }
+func newStatic(owner *image) *static { return &static{nodes: map[string]node{}, owner: owner} }
+
+func (d *static) image() *image { return d.owner }
 
 func (d *static) add(name string, n node) {
 	d.names = append(d.names, name)

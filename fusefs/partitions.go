@@ -98,6 +98,8 @@ func (d *partitions) attr(a *fuse.Attr) error {
 	return nil
 }
 
+func (d *partitions) image() *image { return d.img }
+
 func (d *partitions) fixed() bool { return false }
 
 // partitionName is p1.raw, or p1a.raw for a partition of a BSD label within partition 1.
@@ -227,6 +229,8 @@ func (l *links) attr(a *fuse.Attr) error {
 	a.Mode, a.Nlink = syscall.S_IFDIR|0o755, 2
 	return nil
 }
+
+func (l *links) image() *image { return l.of.img }
 
 func (l *links) fixed() bool { return false }
 

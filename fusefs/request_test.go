@@ -32,7 +32,7 @@ func diskTree(t testing.TB, format string) (*tree, uint64) {
 	if err := n.WriteAt(ctx, bytes.Repeat([]byte{7}, 1<<20), 0, 0); err != nil {
 		t.Fatal(err)
 	}
-	root := newStatic()
+	root := newStatic(nil)
 	x := newTree(root)
 	img := newImage(n, env, x)
 	t.Cleanup(func() { img.close() })

@@ -154,8 +154,10 @@ func (t *tree) Fallocate(cancel <-chan struct{}, in *fuse.FallocateIn) fuse.Stat
 		return status(a.reserve(caller{cancel, in.Pid}, off, n, in.Mode != 0))
 	case fallocPunchHole | fallocKeepSize:
 		return status(a.zero(off, n, true))
-	case fallocZeroRange | fallocKeepSize, fallocZeroRange:
+	case fallocZeroRange | fallocKeepSize:
 		return status(a.zero(off, n, false))
+	case fallocZeroRange:
+		return status(a.zeroLonger(caller{cancel, in.Pid}, off, n))
 	}
 	return fuse.Status(syscall.EOPNOTSUPP)
 }

@@ -22,7 +22,7 @@ func (h *dataHandle) reserve(by caller, off, n int64, keepSize bool) error {
 	case !h.f.writable:
 		return syscall.EBADF
 	case off+n > size && (keepSize || h.f != img.disk):
-		return img.failed("fallocate", off, n, qerr.New(syscall.EOPNOTSUPP, "there is no space to reserve behind the end at %d", size))
+		return h.noSpace(off, n, size)
 	}
 	ctx, stop := by.context()
 	defer stop()
@@ -35,6 +35,29 @@ func (h *dataHandle) reserve(by caller, off, n int64, keepSize bool) error {
 		return nil
 	}
 	return img.growReserved(ctx, size, off+n)
+}
+
+func (h *dataHandle) noSpace(off, n, size int64) error {
+	return h.f.img.failed("fallocate", off, n, qerr.New(syscall.EOPNOTSUPP, "there is no space to reserve behind the end at %d", size))
+}
+
+// zeroLonger is fallocate(2) with ZERO_RANGE and without KEEP_SIZE. What is added reads as zeroes anyway.
+func (h *dataHandle) zeroLonger(by caller, off, n int64) error {
+	size := h.size()
+	switch {
+	case !h.f.writable:
+		return syscall.EBADF
+	case off+n <= size:
+		return h.zero(off, n, false)
+	case h.f != h.f.img.disk:
+		return h.noSpace(off, n, size)
+	}
+	ctx, stop := by.context()
+	defer stop()
+	if err := h.f.img.growReserved(ctx, size, off+n); err != nil || off >= size {
+		return err
+	}
+	return h.zero(off, size-off, false)
 }
 
 // growReserved makes the disk longer, with the space for what is added.

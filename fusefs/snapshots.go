@@ -98,6 +98,8 @@ func (d *snapshots) attr(a *fuse.Attr) error {
 	return nil
 }
 
+func (d *snapshots) image() *image { return d.img }
+
 func (d *snapshots) fixed() bool { return false }
 
 func (d *snapshots) child(name string) (node, error) {
@@ -293,7 +295,7 @@ type snapshot struct {
 }
 
 func newSnapshot(d *snapshots, sn formats.Snapshot) *snapshot {
-	s := &snapshot{static: newStatic(), of: d, is: sn}
+	s := &snapshot{static: newStatic(d.img), of: d, is: sn}
 	if s.is.DiskSize < 0 {
 		s.is.DiskSize = d.img.node.Size()
 	}

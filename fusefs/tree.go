@@ -183,9 +183,9 @@ func (t *tree) Readlink(_ <-chan struct{}, h *fuse.InHeader) ([]byte, fuse.Statu
 
 // Mkdir makes a snapshot or a bitmap.
 func (t *tree) Mkdir(cancel <-chan struct{}, in *fuse.MkdirIn, name string, out *fuse.EntryOut) fuse.Status {
-	dir, err := t.editable(in.NodeId)
-	if err != nil {
-		return status(err)
+	dir, ok := t.editable(in.NodeId)
+	if !ok {
+		return t.refused(in.NodeId, "making directory", name)
 	}
 	ctx, stop := caller{cancel, in.Pid}.context()
 	defer stop()
@@ -197,77 +197,89 @@ func (t *tree) Mkdir(cancel <-chan struct{}, in *fuse.MkdirIn, name string, out 
 
 // Rmdir removes a snapshot or a bitmap.
 func (t *tree) Rmdir(cancel <-chan struct{}, h *fuse.InHeader, name string) fuse.Status {
-	dir, err := t.editable(h.NodeId)
-	if err != nil {
-		return status(err)
+	dir, ok := t.editable(h.NodeId)
+	if !ok {
+		return t.refused(h.NodeId, "removing", name)
 	}
 	ctx, stop := caller{cancel, h.Pid}.context()
 	defer stop()
 	return status(dir.rmdir(ctx, name))
 }
 
-// Rename renames a snapshot or a bitmap in its directory.
+const noReplace = 1 // RENAME_NOREPLACE of renameat2(2)
+
+// Rename renames a snapshot or a bitmap in its directory. The answer to anything else must not be EXDEV: mv(1) would go
+// on with mkdir(2), and make a snapshot or a bitmap of that name.
 func (t *tree) Rename(cancel <-chan struct{}, in *fuse.RenameIn, from, to string) fuse.Status {
-	if in.NodeId != in.Newdir {
-		return fuse.Status(syscall.EXDEV)
-	}
-	if in.Flags&^1 != 0 { // RENAME_NOREPLACE is the rule here anyway
-		return fuse.EINVAL
-	}
-	dir, err := t.editable(in.NodeId)
-	if err != nil {
-		return status(err)
+	dir, ok := t.editable(in.NodeId)
+	switch {
+	case !ok || in.NodeId != in.Newdir:
+		return t.refused(in.NodeId, "moving", from)
+	case in.Flags&^noReplace != 0: // that nothing is replaced is the rule here anyway
+		return t.say(in.NodeId, "renaming", from, qerr.New(syscall.EINVAL,
+			"it cannot be exchanged with another: rename the other one first"))
 	}
 	ctx, stop := caller{cancel, in.Pid}.context()
 	defer stop()
 	return status(dir.rename(ctx, from, to))
 }
 
-func (t *tree) editable(id uint64) (editable, error) {
+func (t *tree) editable(id uint64) (editable, bool) {
 	n, err := t.nodes.get(id)
-	if err != nil {
-		return nil, err
-	}
-	if t.readOnly {
-		return nil, syscall.EROFS
-	}
 	d, ok := n.(editable)
-	if !ok {
-		return nil, syscall.EPERM
-	}
-	return d, nil
+	return d, err == nil && ok && !t.readOnly
 }
 
+// errFixed is why entries are not made, moved or removed.
+var errFixed = qerr.New(syscall.EPERM, "the files of the tree are what the image has: "+
+	"use mkdir, rmdir or mv on a directory of snapshots or bitmaps, where it is")
+
 // refused is the answer to calls that would change what the tree consists of.
-func (t *tree) refused() fuse.Status {
+func (t *tree) refused(dir uint64, what, name string) fuse.Status {
 	if t.readOnly {
 		return fuse.EROFS
 	}
-	return fuse.EPERM
+	return t.say(dir, what, name, errFixed)
+}
+
+// say gives an error for something in a directory, with the words in the log of the directory's image.
+func (t *tree) say(dir uint64, what, name string, err error) fuse.Status {
+	n, e := t.nodes.get(dir)
+	if e != nil {
+		return status(e)
+	}
+	if o, ok := n.(ofImage); ok {
+		if img := o.image(); img != nil {
+			_ = img.failed(what+" '"+brief(name)+"'", 0, 0, err)
+		}
+	}
+	return status(err)
 }
 
 // Create, Mknod, Symlink, Link and Unlink are refused: the files of the tree are what the image has.
-func (t *tree) Create(<-chan struct{}, *fuse.CreateIn, string, *fuse.CreateOut) fuse.Status {
-	return t.refused()
+func (t *tree) Create(_ <-chan struct{}, in *fuse.CreateIn, name string, _ *fuse.CreateOut) fuse.Status {
+	return t.refused(in.NodeId, "making", name)
 }
 
 // Mknod is refused.
-func (t *tree) Mknod(<-chan struct{}, *fuse.MknodIn, string, *fuse.EntryOut) fuse.Status {
-	return t.refused()
+func (t *tree) Mknod(_ <-chan struct{}, in *fuse.MknodIn, name string, _ *fuse.EntryOut) fuse.Status {
+	return t.refused(in.NodeId, "making", name)
 }
 
 // Symlink is refused.
-func (t *tree) Symlink(<-chan struct{}, *fuse.InHeader, string, string, *fuse.EntryOut) fuse.Status {
-	return t.refused()
+func (t *tree) Symlink(_ <-chan struct{}, h *fuse.InHeader, _, name string, _ *fuse.EntryOut) fuse.Status {
+	return t.refused(h.NodeId, "making link", name)
 }
 
 // Link is refused.
-func (t *tree) Link(<-chan struct{}, *fuse.LinkIn, string, *fuse.EntryOut) fuse.Status {
-	return t.refused()
+func (t *tree) Link(_ <-chan struct{}, in *fuse.LinkIn, name string, _ *fuse.EntryOut) fuse.Status {
+	return t.refused(in.NodeId, "making link", name)
 }
 
 // Unlink is refused.
-func (t *tree) Unlink(<-chan struct{}, *fuse.InHeader, string) fuse.Status { return t.refused() }
+func (t *tree) Unlink(_ <-chan struct{}, h *fuse.InHeader, name string) fuse.Status {
+	return t.refused(h.NodeId, "removing", name)
+}
 
 // StatFs describes the host file system below the images, in units of 4 KiB: loop devices take the unit as their
 // discard granularity, so it is never 0.

@@ -147,7 +147,7 @@ func (f *fake) MergeBitmap(context.Context, string, *bitmap.Bitmap) error { retu
 // fakeTree is the tree of a fake image that is not mounted.
 func fakeTree(t *testing.T, size int) (*fake, *image, *static) {
 	t.Helper()
-	f, root := newFake(size), newStatic()
+	f, root := newFake(size), newStatic(nil)
 	n := chain.Wrap(&formats.Driver{Name: "fake"}, f, formats.ReadWrite, "fake")
 	img := newImage(n, &chain.Env{Env: &formats.Env{}}, newTree(root))
 	t.Cleanup(func() { img.close() })

@@ -32,7 +32,7 @@ func shared(t *testing.T, name string, n int) []byte {
 // same time, and however it is asked for.
 func TestSnapshotsHaveWhatWasStored(t *testing.T) {
 	need(t, "sfdisk")
-	const rounds, pages, page = 40, 20, 4096
+	const rounds, pages, page = 25, 20, 4096
 	image := qcow2Image(t, "64M")
 	mnt := mountAt(t, image)
 	sh(t, `echo '1M,32M,83' | sfdisk -q $D`, "D="+filepath.Join(mnt, "disk.raw"))

@@ -26,6 +26,10 @@ func TestFallocateReserves(t *testing.T) {
 		disk := filepath.Join(mnt, "disk.raw")
 		sh(t, `fallocate -o 100 -l 8M "$D"; cmp "$D" "$R"; fallocate -n -l 16M "$D"; fallocate -l 20M "$D"; [ $(stat -c %s "$D") = 20971520 ]
 			cmp -n 16777216 "$D" "$R"; ! fallocate -n -l 30M "$D"; ! fallocate -l 20971521 "$D"`, "D="+disk, "R="+raw)
+		sh(t, `fallocate -z -o 19M -l 2M "$D"; [ $(stat -c %s "$D") = 22020096 ]; fallocate -z -o 22M -l 1M "$D"; [ $(stat -c %s "$D") = 24117248 ]
+			cmp -n 16777216 "$D" "$R"; cmp -n 7340032 -i 16777216:0 "$D" /dev/zero; ! fallocate -z -o 22M -l 2097153 "$D"
+			! fallocate -z -n -o 30M -l 1M "$D"; grep -q "write of zeroes at 31457280.*the file ends at 24117248" "$M/error_log"`,
+			"D="+disk, "R="+raw, "M="+mnt)
 		unmount(t, mnt)
 		clean(t, top)
 		run(t, qemu, "compare", "-q", top, raw)
