@@ -51,7 +51,8 @@ func (x *notifier) invalidate(f *dataFile, off, n int64, later bool) {
 
 // collect makes the kernel write what processes have stored through mappings of an image's files: it writes dirty pages
 // when it is told to drop them. What takes or replaces a state of the disk calls it first, so that all that was stored
-// before the call is part of the state before. Nothing that a write waits for may be held.
+// before the call is part of the state before. Nothing that a write waits for may be held. Before Linux 6.16 the kernel
+// does not wait for pages that it is writing out by itself at that moment.
 //
 // The kernel does not say that a file is mapped. A handle lasts as long as its mappings, so one that could be mapped for
 // writing is the sign; other files keep their pages.

@@ -23,6 +23,9 @@ func openForMount(ctx context.Context, env *chain.Env, s tools.Source, o *mountO
 		flags |= formats.ReadWrite | formats.Resize
 	}
 	n, err := s.Open(ctx, env, flags)
+	if err == nil && flags.Has(formats.ReadWrite) && onlyCompressed(ctx, n) {
+		err = errors.Join(n.Close(), errOnlyCompressed)
+	}
 	if err != nil && flags.Has(formats.ReadWrite) && protected(err) {
 		n, err = openProtected(ctx, env, s, err)
 	}
@@ -36,6 +39,20 @@ func openForMount(ctx context.Context, env *chain.Env, s tools.Source, o *mountO
 	}
 	return view, nil
 }
+
+// onlyCompressed reports whether an image takes whole clusters only, each once, as streamOptimized ones do: no file
+// system could be written to it.
+func onlyCompressed(ctx context.Context, n *chain.Node) bool {
+	d, ok := formats.As[formats.Describer](n.Unwrap())
+	if !ok {
+		return false
+	}
+	info, err := d.Info(ctx)
+	return err == nil && info.OnlyCompressed
+}
+
+var errOnlyCompressed = qerr.New(syscall.EROFS, "what it holds is compressed and cannot be written again; "+
+	"-o overlay takes writes, platter convert makes an image that does")
 
 // protected reports whether an image could not be opened for writing because nobody may write it, or not this user, or
 // because its format cannot be written.
@@ -65,6 +82,19 @@ type snapshotOnly struct {
 
 // Close closes the view, then the image.
 func (s snapshotOnly) Close() error { return errors.Join(s.Image.Close(), s.whole.Close()) }
+
+// Check is that of the image, as the verb does it: a snapshot shares its clusters with the rest.
+func (s snapshotOnly) Check(ctx context.Context, fix formats.FixMode, env *formats.Env) (r formats.CheckResult, err error) {
+	c, ok := formats.As[formats.Checker](s.whole.Unwrap())
+	if !ok {
+		return r, syscall.ENOTSUP
+	}
+	err = s.whole.Exclusive(func() error {
+		r, err = c.Check(ctx, fix, env)
+		return err
+	})
+	return r, err
+}
 
 // Unwrap lets capabilities of the view be found.
 func (s snapshotOnly) Unwrap() formats.Image { return s.Image }

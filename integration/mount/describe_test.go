@@ -167,3 +167,40 @@ func TestAttributes(t *testing.T) {
 		}
 	}
 }
+
+// A mount of one snapshot shows the check of the image that it is in.
+func TestCheckOfASnapshotIsTheImages(t *testing.T) {
+	image := qcow2Image(t, "8M")
+	run(t, stock(t, "qemu-img"), "snapshot", "-c", "one", image)
+	want := run(t, stock(t, "qemu-img"), "check", "--output=json", image)
+	mnt := mountAt(t, "-o", "snapshot=one", image)
+	if got, err := os.ReadFile(filepath.Join(mnt, "check.json")); err != nil || string(got) != want {
+		t.Errorf("check.json is\n%s\nwant\n%s(%v)\n%s", got, want, err, errorLog(t, mnt))
+	}
+}
+
+// An image that can only be written compressed is mounted read-only, with the reason; an overlay takes the writes.
+func TestStreamOptimizedIsReadOnly(t *testing.T) {
+	needFUSE(t)
+	dir := t.TempDir()
+	raw, image, mnt := filepath.Join(dir, "raw"), filepath.Join(dir, "disk.vmdk"), filepath.Join(dir, "mnt")
+	sh(t, `head -c 1M /dev/urandom > "$R"; "$Q" convert -O vmdk -o subformat=streamOptimized "$R" "$I"; mkdir "$M"`,
+		"Q="+stock(t, "qemu-img"), "R="+raw, "I="+image, "M="+mnt)
+	before := sum(t, image)
+	t.Cleanup(func() { give(mnt) })
+	_, said, code := try(t, platter, "mount", image, mnt)
+	if code != 0 || !strings.Contains(said, "disk.vmdk' cannot be written and is mounted read-only: what it holds is compressed") {
+		t.Fatalf("exit status %d: %s", code, said)
+	}
+	if st, err := os.Stat(filepath.Join(mnt, "disk.raw")); err != nil || st.Mode().Perm()&0o222 != 0 {
+		t.Errorf("%v, %v", st.Mode(), err)
+	}
+	run(t, "cmp", raw, filepath.Join(mnt, "disk.raw"))
+	unmount(t, mnt)
+	run(t, platter, "mount", "-o", "overlay", image, mnt)
+	sh(t, `printf changed | dd of="$M/disk.raw" conv=notrunc status=none; [ "$(head -c 7 "$M/disk.raw")" = changed ]`, "M="+mnt)
+	unmount(t, mnt)
+	if sum(t, image) != before {
+		t.Error("the image changed")
+	}
+}

@@ -42,8 +42,9 @@ var mount = Verb{
 		"B<fsync>(2) on the disk, or on a partition of it, makes what was written survive a loss of power; what nobody asked " +
 			"for is flushed after 5 seconds. Linux does not tell file systems in user space of B<sync>(1).",
 		"What a program has stored through a shared mapping of B<disk.raw> or of a partition (B<mmap>(2)) is in every snapshot taken " +
-			"afterwards, and in what the commands of B<ctl> do, without B<msync>(2). A mapping of the disk and one of a partition " +
-			"see each other's stores after B<msync>(2) only.",
+			"afterwards, and in what the commands of B<ctl> do that change the image, without B<msync>(2) (before Linux 6.16 except for " +
+			"what the kernel is writing out by itself at that moment). A mapping of the disk and one of a partition see each " +
+			"other's stores after B<msync>(2) only.",
 		"An image that cannot be written, because of its format, its permissions or its file system, is mounted read-only with " +
 			"a warning.",
 	},
