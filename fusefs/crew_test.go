@@ -85,7 +85,7 @@ func TestSlowReadsAreServedAtOnce(t *testing.T) {
 			done <- err
 		}()
 	}
-	if _, err := os.ReadFile(filepath.Join(dir, "stats.json")); err != nil {
+	if err := readOnce(filepath.Join(dir, "stats.json")); err != nil {
 		t.Error(err)
 	}
 	patience := time.After(20 * time.Second)
@@ -101,4 +101,16 @@ func TestSlowReadsAreServedAtOnce(t *testing.T) {
 			t.Fatalf("%d of %d reads reached the medium, by %d threads", slow.here, users, m.tree.kernel.threads.Load())
 		}
 	}
+}
+
+// readOnce reads a file of a tree that this process serves itself. Package os would hand the file to the poller of the
+// runtime, which asks the tree whether the file is ready while nobody of this process can answer.
+func readOnce(name string) error {
+	fd, err := unix.Open(name, unix.O_RDONLY, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	_, err = unix.Read(fd, make([]byte, 4096))
+	return err
 }
