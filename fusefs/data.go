@@ -278,9 +278,6 @@ func (v *view) allocated() int64 {
 	var sum int64
 	for n := v.node; n != nil; n = n.Below() {
 		sum += allocatedIn(n)
-		if n.Filtered() != nil {
-			continue
-		}
 	}
 	return sum
 }
