@@ -32,11 +32,14 @@ func (g Gate) part(from, name string) error {
 	if g.Refs == RefsFile {
 		g.Refs = RefsSameDir
 	}
-	return g.check(from, name)
+	return g.decide(from, name, "any")
 }
 
 // check decides whether the image called from may make the program open name, which is already resolved.
-func (g Gate) check(from, name string) error {
+func (g Gate) check(from, name string) error { return g.decide(from, name, "file") }
+
+// decide is check; elsewhere is the policy that lets files in other directories be opened.
+func (g Gate) decide(from, name, elsewhere string) error {
 	if g.Refs == RefsAny {
 		return nil
 	}
@@ -66,7 +69,7 @@ func (g Gate) check(from, name string) error {
 	dir, _ = filepath.Abs(dir)
 	real, _ = filepath.Abs(real)
 	if !strings.HasPrefix(real, strings.TrimSuffix(dir, "/")+"/") {
-		return refuse("it lies outside the image's directory (refs=any allows more)")
+		return refuse("it lies outside the image's directory (refs=" + elsewhere + " allows more)")
 	}
 	return nil
 }

@@ -34,6 +34,9 @@ func prepare(c *Config, files []string) error {
 		}
 		st, list, err = look(c.Mountpoint)
 	}
+	if err := Vacant(*c); err != nil {
+		return err
+	}
 	switch {
 	case err != nil:
 		return refuse(qerr.Of(err), qerr.Text(err))
@@ -53,6 +56,20 @@ func prepare(c *Config, files []string) error {
 		}
 	}
 	return nil
+}
+
+// Vacant reports an error if there is a mount of this program on the directory that serves, and none is wanted over it.
+// It can be asked before the images are opened, one of which may be the one that is mounted there.
+func Vacant(c Config) error {
+	there, ok := find(c.Mountpoint)
+	if !ok || c.NonEmpty {
+		return nil
+	}
+	if _, _, err := look(c.Mountpoint); errors.Is(err, syscall.ENOTCONN) {
+		return nil
+	}
+	return qerr.New(syscall.EBUSY, "Could not mount on '%s': '%s' is mounted there already ('platter unmount %s' ends that; -o nonempty mounts over it)",
+		c.Mountpoint, there.Source, there.Mountpoint)
 }
 
 // look stats a directory and lists it; the first may succeed from the kernel's memory where the server is gone.

@@ -224,7 +224,7 @@ func (s *slot) closeIdle(name string) {
 		return
 	}
 	if err := s.img.close(); err != nil {
-		s.of.mount.keep(err)
+		s.of.mount.keep(s.img.incomplete(err, "it was closed for want of use"))
 	}
 	s.img, s.root = nil, nil
 	t.nodes.purge()

@@ -256,6 +256,16 @@ func (img *image) close() error {
 	return img.ended
 }
 
+// incomplete makes words for the user of what went wrong at the end of an image; what is why it ended.
+func (img *image) incomplete(err error, what string) error {
+	advice := "compare it with what should be in it before it is used again"
+	if _, ok := formats.As[formats.Checker](img.node.Unwrap()); ok {
+		advice = "see what 'platter check' says of it before it is used again"
+	}
+	return qerr.Prepend(qerr.New(qerr.Of(err), "%s (%s, and what was written to the image since the last flush that succeeded may be lost; %s)",
+		qerr.Text(err), what, advice), "Could not complete '%s': ", img.name)
+}
+
 func (img *image) shut() error {
 	close(img.stopped)
 	err := img.flush()

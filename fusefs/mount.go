@@ -224,7 +224,7 @@ func (m *Mount) finish() error {
 	m.once.Do(func() {
 		for _, img := range m.images() {
 			if err := img.close(); err != nil {
-				m.keep(err)
+				m.keep(img.incomplete(err, "'"+m.config.Mountpoint+"' is unmounted"))
 			}
 		}
 		if m.session != nil {

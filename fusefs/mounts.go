@@ -6,6 +6,9 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
+
+	"platter/formats/qerr"
 )
 
 // Mounted is a mount of this program, as the kernel lists it.
@@ -93,4 +96,78 @@ func canonical(path string) string {
 		return filepath.Join(dir, filepath.Base(abs))
 	}
 	return abs
+}
+
+// withUsers adds to an error that says that a mount is busy who uses it, as far as that can be seen, and what to do.
+func withUsers(err error, mountpoint string) error {
+	text := qerr.Text(err)
+	if qerr.Of(err) != syscall.EBUSY || !strings.Contains(text, qerr.Strerror(syscall.EBUSY)) {
+		return err
+	}
+	who := "It is in use, by whom cannot be seen here"
+	if users := usersOf(mountpoint); len(users) > 0 {
+		who = "It is used by " + strings.Join(users, ", ")
+	}
+	return qerr.WithHint(err, who+".\nEnd that and try again, or detach it with 'platter unmount -l': the image is then complete when its last user is gone.\n")
+}
+
+// maxUsers is how many users of a mount are named.
+const maxUsers = 5
+
+// usersOf names those who use files of a mount: processes, loop devices, and further mounts in it. It only reads links,
+// so that it never waits for the mount.
+func usersOf(mountpoint string) []string {
+	inside := func(name string) bool { return name == mountpoint || strings.HasPrefix(name, mountpoint+"/") }
+	var users []string
+	loops, _ := filepath.Glob("/sys/block/loop*/loop/backing_file")
+	for _, name := range loops {
+		if b, err := os.ReadFile(name); err == nil && inside(strings.TrimSpace(string(b))) {
+			users = append(users, "/dev/"+strings.Split(name, "/")[3])
+		}
+	}
+	if b, err := os.ReadFile("/proc/self/mountinfo"); err == nil {
+		for _, line := range strings.Split(string(b), "\n") {
+			if f := strings.Fields(line); len(f) > 4 && strings.HasPrefix(unescape(f[4]), mountpoint+"/") {
+				users = append(users, "the mount on "+clean(unescape(f[4])))
+			}
+		}
+	}
+	processes, _ := filepath.Glob("/proc/[0-9]*")
+	self := "/proc/" + strconv.Itoa(os.Getpid())
+	for _, dir := range processes {
+		if dir == self {
+			continue // what the shell had open
+		}
+		links, _ := filepath.Glob(dir + "/fd/*")
+		for _, link := range append(links, dir+"/cwd", dir+"/root", dir+"/exe") {
+			if to, err := os.Readlink(link); err == nil && inside(strings.TrimSuffix(to, " (deleted)")) {
+				users = append(users, processName(dir))
+				break
+			}
+		}
+	}
+	if len(users) == 0 {
+		users = mappersOf(mountpoint, processes)
+	}
+	if more := len(users) - maxUsers; more > 0 {
+		users = append(users[:maxUsers], strconv.Itoa(more)+" more")
+	}
+	return users
+}
+
+// mappersOf names the processes that have mapped a file of a mount.
+func mappersOf(mountpoint string, processes []string) []string {
+	var users []string
+	for _, dir := range processes {
+		if b, err := os.ReadFile(dir + "/maps"); err == nil && strings.Contains(string(b), " "+mountpoint+"/") {
+			users = append(users, processName(dir))
+		}
+	}
+	return users
+}
+
+// processName names the process of a directory of /proc.
+func processName(dir string) string {
+	name, _ := os.ReadFile(dir + "/comm")
+	return clean(string(name)) + " (process " + filepath.Base(dir) + ")"
 }

@@ -3,7 +3,18 @@ package fusefs
 import (
 	"strings"
 	"testing"
+
+	"platter/formats/qobj"
 )
+
+func TestPercentHasTwoDigits(t *testing.T) {
+	for n := range uint64(10001) {
+		text := qobj.FormatFloat(quarters(n))
+		if _, digits, _ := strings.Cut(text, "."); len(digits) > 2 || quarters(n) > float64(n)/100 || quarters(n) < float64(n)/100-0.25 {
+			t.Fatalf("%d hundredths are shown as %s", n, text)
+		}
+	}
+}
 
 func TestEscapeIsUndone(t *testing.T) {
 	for name, want := range map[string]string{

@@ -32,6 +32,9 @@ type session struct {
 	ended    bool
 }
 
+// patience is how long a daemon may take to tell its figures, for which it waits for nothing.
+const patience = 2 * time.Second
+
 func socketName(device string) string { return "@platter/" + device }
 
 // listenPatience is how long the name may still be that of a mount that ended, whose number the kernel gave to this one.
@@ -100,7 +103,7 @@ func (s *session) end(err error) {
 	s.ended = true
 	answer := "ok\n"
 	if err != nil {
-		answer = qerr.Text(err) + "\n"
+		answer = clean(qerr.Text(err)) + "\n"
 	}
 	for _, c := range s.waiting {
 		io.WriteString(c, answer)
@@ -148,9 +151,13 @@ func (m Mounted) Status() ([]*qobj.Dict, error) {
 		return nil, err
 	}
 	defer c.Close()
+	c.SetDeadline(time.Now().Add(patience))
 	var list []*qobj.Dict
 	for {
 		line, err := r.ReadString('\n')
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			return nil, err
+		}
 		if err != nil {
 			return list, nil
 		}
@@ -194,7 +201,7 @@ func Unmount(mountpoint string, lazily bool) error {
 	}
 	gone := err != nil
 	if e := detach(m.Mountpoint, lazily || gone); e != nil {
-		return e
+		return withUsers(e, m.Mountpoint)
 	}
 	if gone || lazily {
 		return nil

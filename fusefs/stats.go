@@ -50,11 +50,15 @@ func (img *image) dict() *qobj.Dict {
 	if j := s.job.Load(); j != nil {
 		job := qobj.NewDict()
 		job.Set("command", j.command)
-		job.Set("percent", float64(j.percent.Load())/100)
+		job.Set("percent", quarters(j.percent.Load()))
 		d.Set("job", job)
 	}
 	return d
 }
+
+// quarters turns hundredths into a number that, unlike most with two digits, is exact in binary, too, and so is printed
+// with no more.
+func quarters(hundredths uint64) float64 { return float64(hundredths/25) / 4 }
 
 func (img *image) statsText() ([]byte, error) {
 	return append(qobj.AppendJSON(nil, img.dict(), true), '\n'), nil

@@ -63,6 +63,9 @@ func (e *env) daemonise() int {
 	return 1
 }
 
+// nameProcess gives the daemon, which was started through a link of /proc, the program's name in lists of processes.
+func (e *env) nameProcess() { os.WriteFile("/proc/self/comm", []byte(e.program), 0) }
+
 // readyFD is the descriptor for reporting, -1 in a process that is no daemon.
 func (e *env) readyFD() int {
 	s, ok := e.getenv(readyVariable)

@@ -55,13 +55,13 @@ func (c exitCode) Error() string { return fmt.Sprintf("exit status %d", int(c)) 
 
 // report prints an error message.
 func (e *env) report(format string, a ...any) {
-	fmt.Fprintf(e.stderr, "%s: %s\n", e.program, fmt.Sprintf(format, a...))
+	fmt.Fprintf(e.stderr, "%s: %s\n", e.program, e.safe(fmt.Sprintf(format, a...)))
 }
 
 // reportError prints an error with its hint.
 func (e *env) reportError(err error) {
 	e.report("%s", qerr.Text(err))
-	io.WriteString(e.stderr, qerr.Hint(err))
+	io.WriteString(e.stderr, e.safe(qerr.Hint(err)))
 	e.hints(err)
 }
 
@@ -71,7 +71,7 @@ func (e *env) finish(err error) int {
 	case errors.Is(err, context.Canceled), err != nil && e.interrupted != nil && e.interrupted():
 		// Whatever the verb made of it, this is the reason; what could not be brought to an end is told as well.
 		e.report("Interrupted by a signal before the work was complete")
-		io.WriteString(e.stderr, qerr.Hint(err))
+		io.WriteString(e.stderr, e.safe(qerr.Hint(err)))
 	case err != nil:
 		e.reportError(err)
 	}
@@ -81,7 +81,7 @@ func (e *env) finish(err error) int {
 // say prints a result, unless the user wants quiet.
 func (e *env) say(quiet bool, text string) {
 	if !quiet {
-		io.WriteString(e.stdout, text)
+		io.WriteString(e.stdout, e.safe(text))
 	}
 }
 
@@ -110,7 +110,7 @@ func (e *env) tools() *tools.Env {
 			Secret: e.objects.Secret,
 			Object: e.objects.Object,
 			Warn:   e.warn,
-			Report: func(format string, a ...any) { fmt.Fprintf(e.stderr, format+"\n", a...) },
+			Report: func(format string, a ...any) { io.WriteString(e.stderr, e.safe(fmt.Sprintf(format, a...))+"\n") },
 
 			Beyond:  !e.stock,
 			Program: e.program,

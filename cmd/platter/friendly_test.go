@@ -77,8 +77,41 @@ func TestOwnVerbs(t *testing.T) {
 	if got := platter("platter", "version"); got.stdout != "platter version 1.2.3\n" || got.code != 0 {
 		t.Errorf("%+v", got)
 	}
+	for line, want := range map[string]string{
+		"list x": "Expecting no operands, not 'x'", "list --output=xml": "'human' or 'json' not 'xml'", "version x": "Expecting no operands, not 'x'",
+		"help create x": "Expecting one command, not also 'x'", "unmount": "Expecting one mount point", "mount x": "Expecting an image and a mount point",
+	} {
+		if got := platter("platter", strings.Fields(line)...); got.code != 1 || got.stdout != "" || !strings.Contains(got.stderr, want) ||
+			!strings.Contains(got.stderr, "Try 'platter "+strings.Fields(line)[0]+" --help'") {
+			t.Errorf("%s: %+v", line, got)
+		}
+	}
 	if got := platter("platter", "--help"); !strings.Contains(got.stdout, "\n  mount - ") || strings.Contains(got.stdout, "gen-man") {
 		t.Errorf("%+v", got)
+	}
+}
+
+// TestNamesCannotSteerTheTerminal has names with control characters, in messages and in results; as qemu-img they are
+// printed as they are.
+func TestNamesCannotSteerTheTerminal(t *testing.T) {
+	for text, want := range map[string]string{
+		"plain ü €": "plain ü €", "a\x1b[31mb": `a\x1b[31mb`, "a\u009bb": `a\xc2\x9bb`, "a\x9b\xfc": "a\\x9b\xfc", "\a\r\x7f": `\x07\x0d\x7f`, "a\nb\tc": "a\nb\tc",
+	} {
+		if got := visible(text, "\n\t"); got != want {
+			t.Errorf("%q is shown as %q, want %q", text, got, want)
+		}
+	}
+	t.Chdir(t.TempDir())
+	name := "\x1b[2Jx"
+	for _, args := range [][]string{{"create", "-f", "qcow2", name, "1M"}, {"snapshot", "-c", name, name}, {"info", name}, {"map", name},
+		{"snapshot", "-l", name}, {"create", name + "/x", "1"}, {"resize", name, name}, {"info", "--x" + name}, {"--" + name}} {
+		got := platter("platter", args...)
+		if strings.Contains(got.stdout+got.stderr, "\x1b") || args[0] == "info" && !strings.Contains(got.stdout+got.stderr, `\x1b[2Jx`) {
+			t.Errorf("%q: %+v", args, got)
+		}
+		if got := platter("qemu-img", args...); args[0] == "info" && !strings.Contains(got.stdout+got.stderr, name) {
+			t.Errorf("qemu-img %q: %+v", args, got)
+		}
 	}
 }
 

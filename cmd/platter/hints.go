@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"platter/formats/qerr"
+	"platter/fusefs"
 )
 
 // hints adds, in platter mode, lines that help with an error: who holds a lock and which option would help, and what
@@ -34,14 +35,14 @@ func (e *env) hints(err error) {
 }
 
 var (
-	lockedImage   = regexp.MustCompile(`Is another process using the image \[(.*)\]\?`)
+	lockedImage   = regexp.MustCompile(`(?s)Is another process using the image \[(.*)\]\?`)
 	unknownFormat = regexp.MustCompile(`Unknown (?:file format|driver) '([^']+)'`)
 	unknownOption = regexp.MustCompile(`Invalid parameter '([^']+)'`)
 )
 
 func (e *env) lockHints(image string) {
 	for _, h := range lockHolders(image) {
-		fmt.Fprintf(e.stderr, "It is held by %s.\n", h)
+		fmt.Fprintf(e.stderr, "It is held by %s.\n", visible(h, ""))
 	}
 	if e.verb != nil && e.verb.Lookup(0, "force-share") != nil {
 		fmt.Fprintln(e.stderr, "With -U (--force-share) it is read nevertheless, perhaps in the middle of a change.")
@@ -74,7 +75,7 @@ func lockHolders(image string) []string {
 		return nil
 	}
 	var all []string
-	self := fmt.Sprint(os.Getpid())
+	self, mounts := fmt.Sprint(os.Getpid()), daemons()
 	processes, _ := filepath.Glob("/proc/[0-9]*")
 	for _, dir := range processes {
 		pid := filepath.Base(dir)
@@ -82,7 +83,29 @@ func lockHolders(image string) []string {
 			continue
 		}
 		name, _ := os.ReadFile(dir + "/comm")
-		all = append(all, strings.TrimSpace(string(name))+" (process "+pid+")")
+		holder := strings.TrimSpace(string(name)) + " (process " + pid + ")"
+		if mountpoint, ok := mounts[pid]; ok {
+			holder += ", which has it mounted on '" + mountpoint + "'"
+		}
+		all = append(all, holder)
+	}
+	return all
+}
+
+// daemons gives the mount points of the processes that serve a mount, as far as they answer to this user.
+func daemons() map[string]string {
+	mounts, err := fusefs.Mounts()
+	if err != nil {
+		return nil
+	}
+	all := map[string]string{}
+	for _, m := range mounts {
+		images, err := m.Status()
+		if err != nil || len(images) == 0 {
+			continue
+		}
+		pid, _ := images[0].Get("pid")
+		all[fmt.Sprint(pid)] = m.Mountpoint
 	}
 	return all
 }

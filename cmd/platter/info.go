@@ -52,6 +52,6 @@ func (a *infoArgs) run(ctx context.Context, e *env) int {
 	if a.JSON {
 		text = render.InfoJSON(list, a.BackingChain)
 	}
-	io.WriteString(e.stdout, text)
+	io.WriteString(e.stdout, e.safe(text))
 	return 0
 }

@@ -117,7 +117,7 @@ func (e *env) global(args []string) ([]string, error) {
 			break
 		}
 		if err != nil {
-			fmt.Fprintf(e.stderr, "%s: %s\n", e.argv0, err)
+			fmt.Fprintf(e.stderr, "%s: %s\n", e.argv0, e.safe(err.Error()))
 			return nil, e.try("")
 		}
 		key := string(rune(it.Short))

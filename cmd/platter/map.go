@@ -49,7 +49,7 @@ func parseMap(p *parser) (verbRun, error) {
 
 func (a *mapArgs) run(ctx context.Context, e *env) int {
 	out := bufio.NewWriterSize(e.stdout, 64<<10)
-	w := render.NewMap(out, a.JSON)
+	w := render.NewMap(safeWriter{e, out}, a.JSON)
 	err := tools.Map(ctx, e.tools(), tools.MapOptions{
 		Source: a.Source, StartOffset: a.StartOffset, MaxLength: a.MaxLength, Opened: w.Begin,
 	}, w.Entry)

@@ -50,6 +50,9 @@ func mountAction(e *env, c *cli.Context) error {
 	if fd < 0 && !c.Bool("foreground") {
 		return exitCode(e.daemonise())
 	}
+	if fd >= 0 {
+		e.nameProcess()
+	}
 	return e.serve(c.Context, o, args[:len(args)-1], c.Bool("image-opts"), fd)
 }
 
@@ -92,6 +95,9 @@ func (e *env) mount(ctx context.Context, o *mountOptions, images []string, image
 	if o.overlay && o.snapshot != "" {
 		return nil, qerr.New(syscall.EINVAL, "-o overlay and -o snapshot=%s exclude each other: a qcow2 overlay cannot refer to a snapshot of '%s' "+
 			"(mount the snapshot alone, read-only, or copy it with 'platter convert -l' and mount the copy)", o.snapshot, images[0])
+	}
+	if err := fusefs.Vacant(o.config); err != nil {
+		return nil, err
 	}
 	env := e.tools()
 	several := len(images) > 1 || err == nil && st.IsDir() && !imageOpts && env.BundleFile(images[0]) == ""
@@ -140,6 +146,15 @@ func unmountAction(e *env, c *cli.Context) error {
 
 // listAction is platter list.
 func listAction(e *env, c *cli.Context) error {
+	format := lastOf(c.StringSlice("output"))
+	if format != "" && format != "human" && format != "json" {
+		e.report("--output expects 'human' or 'json' not '%s'", format)
+		return e.try("list")
+	}
+	if c.Args().Present() {
+		e.report("Expecting no operands, not '%s'", c.Args().First())
+		return e.try("list")
+	}
 	mounts, err := fusefs.Mounts()
 	if err != nil {
 		return err
@@ -158,7 +173,7 @@ func listAction(e *env, c *cli.Context) error {
 		d.Set("images", list)
 		all = append(all, d)
 	}
-	if lastOf(c.StringSlice("output")) == "json" {
+	if format == "json" {
 		_, err = e.stdout.Write(append(qobj.AppendJSON(nil, all, true), '\n'))
 		return err
 	}
@@ -177,6 +192,7 @@ func printMounts(w io.Writer, all qobj.List) error {
 		d := v.(*qobj.Dict)
 		mountpoint, _ := d.String("mountpoint")
 		source, _ := d.String("source")
+		source, mountpoint = visible(source, ""), visible(mountpoint, "")
 		if alive, _ := d.Get("alive"); alive != true {
 			if _, err := fmt.Fprintf(w, "%s on %s: no answer\n", source, mountpoint); err != nil {
 				return err
@@ -196,7 +212,7 @@ func printMounts(w io.Writer, all qobj.List) error {
 			} else if d, _ := i.Get("dirty"); d == true {
 				state = "dirty"
 			}
-			if _, err := fmt.Fprintf(w, "%s on %s: format %s, pid %v, %s\n", image, mountpoint, format, pid, state); err != nil {
+			if _, err := fmt.Fprintf(w, "%s on %s: format %s, pid %v, %s\n", visible(image, ""), mountpoint, format, pid, state); err != nil {
 				return err
 			}
 		}

@@ -90,14 +90,22 @@ func helpAction(e *env, c *cli.Context) error {
 	if v == nil {
 		v = verb.FindOwn(name)
 	}
-	if v == nil || c.Args().Len() > 1 {
+	if v == nil {
 		return exitCode(e.notFound(name))
+	}
+	if c.Args().Len() > 1 {
+		e.report("Expecting one command, not also '%s'", c.Args().Get(1))
+		return e.try("help")
 	}
 	_, err := io.WriteString(e.stdout, v.Help("platter", false))
 	return err
 }
 
 func versionAction(e *env, c *cli.Context) error {
+	if c.Args().Present() {
+		e.report("Expecting no operands, not '%s'", c.Args().First())
+		return e.try("version")
+	}
 	_, err := fmt.Fprint(e.stdout, e.versionText())
 	return err
 }

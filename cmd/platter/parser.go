@@ -50,7 +50,7 @@ func (p *parser) next() bool {
 		p.args = p.scan.Operands()
 		return false
 	case err != nil:
-		fmt.Fprintf(p.stderr, "%s %s: %s\n", p.argv0, p.verb.Name, err)
+		fmt.Fprintf(p.stderr, "%s %s: %s\n", p.argv0, p.verb.Name, p.safe(err.Error()))
 		p.suggestOption(err)
 		p.err = p.try(p.verb.Name)
 		return false

@@ -58,6 +58,6 @@ func (a *snapshotArgs) run(ctx context.Context, e *env) int {
 	list, err := tools.Snapshot(ctx, e.tools(), tools.SnapshotOptions{
 		Source: a.Source, Action: snapshotActions[a.Action], Name: a.Snapshot,
 	})
-	io.WriteString(e.stdout, render.Snapshots(list))
+	io.WriteString(e.stdout, e.safe(render.Snapshots(list)))
 	return e.finish(err)
 }

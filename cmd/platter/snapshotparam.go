@@ -70,6 +70,6 @@ func (s *snapshotParam) tools() *tools.SnapshotParam {
 func (e *env) warnFlags(list, implied string) {
 	for _, err := range qobj.FlagWarnings(list, implied) {
 		e.warn("%s", qerr.Text(err))
-		io.WriteString(e.stderr, qerr.Hint(err))
+		io.WriteString(e.stderr, e.safe(qerr.Hint(err)))
 	}
 }

@@ -73,7 +73,7 @@ func (e *env) eventsFile(name string) error {
 	}
 	if err != nil {
 		// The colon alone is stock's: it prints the place where the option stood, which is the program.
-		io.WriteString(e.stderr, e.program+":"+name+": "+qerr.Text(err)+"\n")
+		io.WriteString(e.stderr, e.safe(e.program+":"+name+": "+qerr.Text(err))+"\n")
 		return exitCode(1)
 	}
 	n := 0

@@ -236,7 +236,8 @@ func TestUnmountReportsAFailedFlush(t *testing.T) {
 		}
 		f.Close()
 		if end == "unmount" {
-			if _, stderr, code := try(t, platter, "unmount", mnt); code != 1 || !strings.HasPrefix(stderr, "platter: ") {
+			if _, stderr, code := try(t, platter, "unmount", mnt); code != 1 ||
+				!strings.HasPrefix(stderr, "platter: Could not complete 'nbd+unix:///?socket="+socket+"': ") || !strings.Contains(stderr, "'"+mnt+"' is unmounted, and ") {
 				t.Errorf("unmount: exit status %d, %q", code, stderr)
 			}
 		} else {
