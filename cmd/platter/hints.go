@@ -70,7 +70,11 @@ func (e *env) createOptions() []string {
 
 // lockHolders names the other processes that have locked a file the way QEMU does, as far as they may be seen.
 func lockHolders(image string) []string {
-	file, err := os.Stat(image)
+	real, err := filepath.EvalSymlinks(image)
+	if err != nil {
+		return nil
+	}
+	file, err := os.Stat(real)
 	if err != nil {
 		return nil
 	}
@@ -110,9 +114,13 @@ func daemons() map[string]string {
 	return all
 }
 
+// holdsLock looks at a file only where its name is that of the image: others may lie in a mount that does not answer.
 func holdsLock(process string, file os.FileInfo) bool {
 	descriptors, _ := filepath.Glob(process + "/fd/*")
 	for _, fd := range descriptors {
+		if name, err := os.Readlink(fd); err != nil || filepath.Base(name) != file.Name() {
+			continue
+		}
 		if st, err := os.Stat(fd); err != nil || !os.SameFile(st, file) {
 			continue
 		}
