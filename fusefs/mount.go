@@ -126,8 +126,20 @@ func (m *Mount) start() error {
 	if err != nil {
 		return err
 	}
-	m.tree.kernel, err = newTransport(m.tree, fd, m.options())
+	device, _, err := glance(m.config.Mountpoint)
+	if err == nil {
+		listening := make(chan struct{})
+		go func() { // while the kernel's first request is answered
+			defer close(listening)
+			m.listen(device)
+		}()
+		m.tree.kernel, err = newTransport(m.tree, fd, m.options())
+		<-listening
+	}
 	if err != nil {
+		if m.session != nil {
+			m.session.listener.Close()
+		}
 		detach(m.config.Mountpoint, true)
 		return qerr.Prepend(err, "Could not mount on '%s': ", m.config.Mountpoint)
 	}
@@ -135,14 +147,16 @@ func (m *Mount) start() error {
 		m.tree.kernel.serve()
 		close(m.served)
 	}()
-	if me, ok := find(m.config.Mountpoint); ok {
-		readAhead(me.device)
-		m.session, err = listen(me.device, m)
-		if err != nil {
-			m.log("no control socket: %v", err)
-		}
-	}
+	readAhead(device) // the first request says how far the kernel goes by itself, and the answer limits it to that
 	return nil
+}
+
+// listen opens the control socket.
+func (m *Mount) listen(device string) {
+	var err error
+	if m.session, err = listen(device, m); err != nil {
+		m.log("no control socket: %v", err)
+	}
 }
 
 func (m *Mount) options() *fuse.MountOptions {

@@ -2,11 +2,14 @@ package fusefs
 
 import (
 	"bufio"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 
 	"platter/formats/qerr"
 )
@@ -74,6 +77,9 @@ func unescape(s string) string {
 // daemon behind the mount may be gone.
 func find(mountpoint string) (Mounted, bool) {
 	mountpoint = canonical(mountpoint)
+	if _, nothing, err := glance(mountpoint); err == nil && nothing {
+		return Mounted{}, false
+	}
 	list, err := Mounts()
 	if err != nil {
 		return Mounted{}, false
@@ -84,6 +90,18 @@ func find(mountpoint string) (Mounted, bool) {
 		}
 	}
 	return Mounted{}, false
+}
+
+// glance tells the device of a directory, and whether nothing is mounted on it for sure: not every kernel says. Asking for
+// no attributes (statx(2), stx_mask) asks nobody but the kernel, and is allowed to all.
+func glance(path string) (device string, nothing bool, err error) {
+	var st unix.Statx_t
+	err = unix.Statx(unix.AT_FDCWD, path, unix.AT_SYMLINK_NOFOLLOW|unix.AT_NO_AUTOMOUNT|unix.AT_STATX_DONT_SYNC, 0, &st)
+	if err != nil {
+		return "", false, err
+	}
+	nothing = st.Attributes_mask&unix.STATX_ATTR_MOUNT_ROOT != 0 && st.Attributes&unix.STATX_ATTR_MOUNT_ROOT == 0
+	return fmt.Sprintf("%d:%d", st.Dev_major, st.Dev_minor), nothing, nil
 }
 
 // canonical makes a path absolute and resolves the links on the way to its last element.

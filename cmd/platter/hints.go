@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 
 	"platter/formats/qerr"
@@ -18,27 +17,28 @@ func (e *env) hints(err error) {
 	if e.stock {
 		return
 	}
-	if m := lockedImage.FindStringSubmatch(qerr.Hint(err)); m != nil {
-		e.lockHints(m[1])
+	if _, rest, ok := strings.Cut(qerr.Hint(err), "Is another process using the image ["); ok {
+		if end := strings.LastIndex(rest, "]?"); end >= 0 {
+			e.lockHints(rest[:end])
+		}
 	}
 	text := qerr.Text(err)
 	for _, u := range []struct {
-		pattern *regexp.Regexp
-		names   func() []string
-	}{{unknownFormat, e.formatNames}, {unknownOption, e.createOptions}} {
-		if m := u.pattern.FindStringSubmatch(text); m != nil {
-			if near := nearest(m[1], u.names()); near != "" {
-				fmt.Fprintf(e.stderr, "Did you mean '%s'?\n", near)
-			}
+		before string
+		names  func() []string
+	}{
+		{"Unknown file format '", e.formatNames}, {"Unknown driver '", e.formatNames}, {"Invalid parameter '", e.createOptions},
+	} {
+		_, rest, _ := strings.Cut(text, u.before)
+		name, _, ok := strings.Cut(rest, "'")
+		if !ok || name == "" {
+			continue
+		}
+		if near := nearest(name, u.names()); near != "" {
+			fmt.Fprintf(e.stderr, "Did you mean '%s'?\n", near)
 		}
 	}
 }
-
-var (
-	lockedImage   = regexp.MustCompile(`(?s)Is another process using the image \[(.*)\]\?`)
-	unknownFormat = regexp.MustCompile(`Unknown (?:file format|driver) '([^']+)'`)
-	unknownOption = regexp.MustCompile(`Invalid parameter '([^']+)'`)
-)
 
 func (e *env) lockHints(image string) {
 	for _, h := range lockHolders(image) {

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"strings"
+	"syscall"
 
 	"platter/cmd/platter/internal/getopt"
 	"platter/cmd/platter/internal/verb"
@@ -25,10 +27,9 @@ func main() {
 		e.reportError(e.enterNamespace(os.Args[0])) // returns only if it failed
 		os.Exit(1)
 	}
-	ctx, stop := withSignals(context.Background())
-	code := e.main(ctx, args)
-	stop()
-	os.Exit(code)
+	// As in qemu-img, a reader that goes away (| head) does not stop a verb halfway through an image.
+	signal.Ignore(syscall.SIGPIPE)
+	os.Exit(e.main(context.Background(), args))
 }
 
 // verbRun is a verb whose command line has been read.
@@ -81,6 +82,8 @@ func (e *env) main(ctx context.Context, args []string) int {
 	if err != nil {
 		return exitStatus(err)
 	}
+	ctx, stop := withSignals(ctx)
+	defer stop()
 	e.interrupted = func() bool { return ctx.Err() != nil }
 	return run.run(ctx, e)
 }

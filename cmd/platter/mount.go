@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -56,14 +57,18 @@ func mountAction(e *env, c *cli.Context) error {
 	return e.serve(c.Context, o, args[:len(args)-1], c.Bool("image-opts"), fd)
 }
 
+var errAbandoned = errors.New("who asked for the mount is gone")
+
 // serve mounts and stays until the tree is unmounted or a signal asks for the end.
 func (e *env) serve(ctx context.Context, o *mountOptions, images []string, imageOpts bool, fd int) error {
+	ctx, stop := withSignals(ctx)
+	defer stop()
 	m, err := e.mount(ctx, o, images, imageOpts)
 	if err != nil {
 		return err
 	}
-	if fd >= 0 {
-		ready(fd)
+	if fd >= 0 && !ready(fd) {
+		return errors.Join(m.Stop(), errAbandoned)
 	}
 	e.notifySystemd()
 	figures := make(chan os.Signal, 1)

@@ -35,6 +35,7 @@ func NewDeflater(window int) *Deflater {
 	if window < 1<<8 || window > Window32K || bits.OnesCount(uint(window)) != 1 {
 		panic("codec: deflate window is not a power of two from 256 to 32768")
 	}
+	makeTables()
 	d := &Deflater{window: window}
 	d.match.setWindow(window)
 	return d

@@ -4,8 +4,8 @@ import "encoding/binary"
 
 // The code of a match length, and the first length and the number of extra bits of each code (RFC 1951, 3.2.5).
 var (
-	lengthSymbol = lengthSymbols()
-	distSymbols  = distanceSymbols()
+	lengthSymbol [259]uint16
+	distSymbols  [512]uint8
 )
 
 func lengthSymbols() (t [259]uint16) {

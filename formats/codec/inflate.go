@@ -35,6 +35,7 @@ type inflation struct {
 // A stream of more than len(dst) bytes is ErrTooLarge, and dst is full. With every error, dst[:produced] holds what the
 // stream gave until then. Bytes of dst from produced on may have been overwritten.
 func (z *Inflater) Raw(dst, src []byte) (produced, consumed int, err error) {
+	makeTables()
 	s := inflation{src: src, dst: dst}
 	for {
 		s.fill()

@@ -1,6 +1,6 @@
 package codec
 
-import "bytes"
+import "sync"
 
 // Sizes of the look-up tables. The first litRoot (distRoot, preRoot) bits of the input index the table; longer codes
 // go on in a second table behind it. The sizes are the next powers of two above the worst case of the second tables,
@@ -58,11 +58,22 @@ const (
 // litEntries, distEntries and preEntries give each symbol's entry without its code's length, which is added to the
 // extra bits in bits 0-5 and, where there may be such, to the place of the length without them.
 var (
-	litEntries  = litLenEntries()
-	joinEntries = joiningEntries()
-	distEntries = distanceEntries()
-	preEntries  = preCodeEntries()
+	litEntries  [maxLitCodes]uint32
+	joinEntries [maxLitCodes]uint32
+	distEntries [maxDistCodes]uint32
+	preEntries  [preCodes]uint32
 )
+
+// makeTables fills the tables that never change, for the first stream: most runs of the program meet none.
+var makeTables = sync.OnceFunc(func() {
+	litEntries, distEntries, preEntries = litLenEntries(), distanceEntries(), preCodeEntries()
+	joinEntries = joiningEntries()
+	fixedLitLens = fixedLitLengths()
+	for i := range fixedDistLens {
+		fixedDistLens[i] = 5
+	}
+	lengthSymbol, distSymbols = lengthSymbols(), distanceSymbols()
+})
 
 // litLenEntries follows the table of RFC 1951, 3.2.5; 286 and 287 take part in codes but may not occur.
 func litLenEntries() (t [maxLitCodes]uint32) {
@@ -116,8 +127,8 @@ func preCodeEntries() (t [preCodes]uint32) {
 
 // The code lengths of fixed blocks (RFC 1951, 3.2.6).
 var (
-	fixedLitLens  = fixedLitLengths()
-	fixedDistLens = [maxDistCodes]uint8(bytes.Repeat([]byte{5}, maxDistCodes))
+	fixedLitLens  [maxLitCodes]uint8
+	fixedDistLens [maxDistCodes]uint8
 )
 
 func fixedLitLengths() (t [maxLitCodes]uint8) {

@@ -408,3 +408,25 @@ func TestWithoutFusermount(t *testing.T) {
 		t.Errorf("%v: %s", err, out)
 	}
 }
+
+// A daemon whose parent was killed before the tree answered does not stay behind a mount that nobody knows of.
+func TestNobodyWaitsForTheDaemon(t *testing.T) {
+	needFUSE(t)
+	image, mnt := rawImage(t, 1<<20), t.TempDir()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Close()
+	cmd := exec.Command(platter, "mount", "-o", "format=raw", image, mnt)
+	cmd.Env, cmd.ExtraFiles = append(os.Environ(), "PLATTER_READY_FD=3"), []*os.File{w}
+	out, err := cmd.CombinedOutput()
+	w.Close()
+	defer give(mnt)
+	if err == nil || !strings.Contains(string(out), "who asked for the mount is gone") {
+		t.Errorf("%v: %s", err, out)
+	}
+	if b, err := os.ReadFile("/proc/self/mountinfo"); err != nil || strings.Contains(string(b), " "+mnt+" ") {
+		t.Errorf("still mounted (%v)", err)
+	}
+}
