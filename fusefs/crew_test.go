@@ -16,7 +16,7 @@ import (
 	"platter/tools"
 )
 
-// medium is an image whose reads wait until as many are there at once as it can serve.
+// medium is an image whose requests wait until as many are there at once as it can serve.
 type medium struct {
 	*mem.File
 	serves int
@@ -26,8 +26,9 @@ type medium struct {
 	opened bool
 }
 
-func (m *medium) ReadAt(ctx context.Context, p []byte, off int64) error {
+func (m *medium) wait() {
 	m.mu.Lock()
+	defer m.mu.Unlock()
 	if m.here++; m.here == m.serves {
 		m.opened = true
 		m.full.Broadcast()
@@ -36,13 +37,27 @@ func (m *medium) ReadAt(ctx context.Context, p []byte, off int64) error {
 		m.full.Wait()
 	}
 	m.here--
-	m.mu.Unlock()
+}
+
+func (m *medium) ReadAt(ctx context.Context, p []byte, off int64) error {
+	m.wait()
 	return m.File.ReadAt(ctx, p, off)
 }
 
-// TestSlowReadsAreServedAtOnce: while reads wait for a medium, others get there, too; and what does not need the medium
-// is answered meanwhile.
-func TestSlowReadsAreServedAtOnce(t *testing.T) {
+func (m *medium) WriteAt(ctx context.Context, p []byte, off int64, f formats.WriteFlags) error {
+	m.wait()
+	return m.File.WriteAt(ctx, p, off, f)
+}
+
+// TestSlowRequestsAreServedAtOnce: while requests wait for a medium, others get there, too; and what does not need the
+// medium is answered meanwhile. Writes by several through one descriptor come one by one from the kernel unless the file
+// was opened so that it need not keep pages right.
+func TestSlowRequestsAreServedAtOnce(t *testing.T) {
+	t.Run("reads", func(t *testing.T) { servedAtOnce(t, unix.O_RDONLY|unix.O_DIRECT, unix.Pread) })
+	t.Run("writes", func(t *testing.T) { servedAtOnce(t, unix.O_RDWR|unix.O_DIRECT, unix.Pwrite) })
+}
+
+func servedAtOnce(t *testing.T, flags int, request func(fd int, p []byte, off int64) (int, error)) {
 	if f, err := os.OpenFile("/dev/fuse", os.O_RDWR, 0); err != nil {
 		t.Skipf("nothing can be mounted: %v", err)
 	} else {
@@ -69,7 +84,7 @@ func TestSlowReadsAreServedAtOnce(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	fd, err := unix.Open(filepath.Join(dir, "disk.raw"), unix.O_RDONLY|unix.O_DIRECT, 0)
+	fd, err := unix.Open(filepath.Join(dir, "disk.raw"), flags, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,7 +95,7 @@ func TestSlowReadsAreServedAtOnce(t *testing.T) {
 			p, err := unix.Mmap(-1, 0, block, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
 			if err == nil {
 				defer unix.Munmap(p)
-				_, err = unix.Pread(fd, p, int64(u)*block)
+				_, err = request(fd, p, int64(u)*block)
 			}
 			done <- err
 		}()
@@ -98,7 +113,7 @@ func TestSlowReadsAreServedAtOnce(t *testing.T) {
 		case <-patience:
 			slow.mu.Lock()
 			defer slow.mu.Unlock()
-			t.Fatalf("%d of %d reads reached the medium, by %d threads", slow.here, users, m.tree.kernel.threads.Load())
+			t.Fatalf("%d of %d requests reached the medium, by %d threads", slow.here, users, m.tree.kernel.threads.Load())
 		}
 	}
 }

@@ -100,8 +100,9 @@ func (f *dataFile) open(flags uint32) (handle, uint32, error) {
 	switch {
 	case f.window || f.live:
 		return h, directWrites, nil
-	case mode == syscall.O_WRONLY:
-		// Large writes go straight to us; the kernel keeps the pages of other descriptors right.
+	case mode == syscall.O_WRONLY, flags&syscall.O_DIRECT != 0:
+		// Large writes go straight to us; the kernel keeps the pages of other descriptors right. Who says O_DIRECT gets
+		// nothing else anyway, but only so the kernel lets several writes through at once.
 		return h, directWrites | fuse.FOPEN_KEEP_CACHE, nil
 	}
 	return h, fuse.FOPEN_KEEP_CACHE | fuse.FOPEN_PARALLEL_DIRECT_WRITES, nil
