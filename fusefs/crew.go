@@ -8,13 +8,14 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/hanwen/go-fuse/v2/fuse"
 	"golang.org/x/sys/unix"
 )
 
 // crew is how many threads serve a mount. Out of memory few serve best: each wakeup costs more than the request, who uses
 // the disk needs processors, too, and one alone can poll for the next request. Where reading waits for a medium, as many
-// are wanted as it may serve at once; where writes wait for each other, as those to one file do on most file systems,
-// fewer.
+// are wanted as it may serve at once; where several wait for what has to be computed, as many as there are processors;
+// where writes wait for each other, as those to one file do on most file systems, fewer.
 //
 // A request may wait for another one (dropping pages of one file waits for requests that hold them), so there must
 // always be a thread that reads. When none has been free for a while and nothing gets done, one is added.
@@ -24,6 +25,7 @@ type crew struct {
 	idle    atomic.Int32  // threads that wait for a request
 	done    atomic.Uint64 // requests answered
 	calm    atomic.Int32  // requests answered in a row of which none was slow
+	alone   atomic.Int32  // requests in a row that took long to compute, while no other one came
 	watched atomic.Bool
 	mu      sync.Mutex
 	over    bool // the mount is gone; no thread is added any more
@@ -36,6 +38,8 @@ const (
 	stuckAfter = time.Millisecond
 	slowFrom   = 50 * time.Microsecond // what takes longer may have waited for a medium
 	calmAfter  = 4000                  // requests that were not slow, until the number goes back towards the usual one
+	aloneAfter = 64                    // such requests, until a second thread is not worth its wakeups
+	small      = 64 << 10              // copying more takes long by itself
 	maxWindow  = 50 * time.Microsecond // a wakeup across processors takes about this long
 	minWindow  = 6 * time.Microsecond
 )
@@ -145,26 +149,27 @@ func (w *worker) poll(until time.Time) (int, error) {
 }
 
 // attend handles the request in w.in[:n], and learns from it how many threads are good. Time alone does not tell, for
-// the thread may have had no processor; so those that follow a slow request are looked at for whether they slept.
+// the thread may have had no processor; so those that follow a slow request are looked at for what they did meanwhile.
 func (w *worker) attend(n int) {
 	op := w.opcode()
 	closely := w.doubts > 0 && (op == opRead || op == opWrite)
-	var slept int64
+	var before effort
 	if closely {
 		w.doubts--
-		slept = sleeps()
+		before = efforts()
 	}
-	began := time.Now()
+	w.began, w.pressed = time.Now(), false
 	w.handle(n)
-	switch slow := time.Since(began) > slowFrom; {
-	case !slow:
+	took := time.Since(w.began)
+	switch {
+	case took <= slowFrom:
 		if w.calm.Add(1) >= calmAfter {
 			w.calm.Store(0)
 			w.want(usual())
 		}
 	case !closely:
 		w.doubts = 8
-	case sleeps() > slept:
+	case efforts().slept(before, took):
 		w.calm.Store(0)
 		w.doubts = 8
 		if op == opRead {
@@ -172,6 +177,34 @@ func (w *worker) attend(n int) {
 		} else {
 			w.want(1)
 		}
+	case op == opRead && (*fuse.ReadIn)(unsafe.Pointer(&w.in[0])).Size <= small:
+		w.share(w.pressed)
+	}
+}
+
+// look finds out, where it may matter, whether another request waits. It is called before the answer to this one: whoever
+// gets that may ask the next thing at once.
+func (w *worker) look() {
+	if w.doubts > 0 && time.Since(w.began) > slowFrom {
+		fds := [1]unix.PollFd{{Fd: int32(w.fd), Events: unix.POLLIN}}
+		n, err := unix.Poll(fds[:], 0)
+		w.pressed = err == nil && n > 0
+	}
+}
+
+// share is told of a request that took long to compute whether another one waited meanwhile. If so the work is shared by
+// all processors, as for several readers of what is compressed.
+func (x *transport) share(waited bool) {
+	all := int32(min(runtime.NumCPU(), maxWanted))
+	switch {
+	case waited:
+		x.alone.Store(0)
+		if x.wanted.Load() < all {
+			x.want(all)
+		}
+	case x.alone.Add(1) >= aloneAfter:
+		x.alone.Store(0)
+		x.want(usual())
 	}
 }
 
@@ -186,13 +219,27 @@ func (x *transport) want(n int32) {
 	}
 }
 
-// sleeps counts how often this thread has waited for something.
-func sleeps() int64 {
+// effort is what has been done so far: how often this thread has waited for something, and how long it and all threads
+// of the process have computed.
+type effort struct {
+	waits    int64
+	own, all time.Duration
+}
+
+func efforts() (e effort) {
 	var u unix.Rusage
-	if unix.Getrusage(unix.RUSAGE_THREAD, &u) != nil {
-		return 0
+	var own, all unix.Timespec
+	if unix.Getrusage(unix.RUSAGE_THREAD, &u) == nil && unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &own) == nil &&
+		unix.ClockGettime(unix.CLOCK_PROCESS_CPUTIME_ID, &all) == nil {
+		e = effort{u.Nvcsw, time.Duration(own.Nano()), time.Duration(all.Nano())}
 	}
-	return u.Nvcsw
+	return e
+}
+
+// slept reports whether most of the time since before went by in waiting, and that was not for processors which other
+// threads had, as where several decompress.
+func (e effort) slept(before effort, took time.Duration) bool {
+	return e.waits > before.waits && e.own-before.own < took/2 && e.all-before.all < took*time.Duration(runtime.NumCPU())/2
 }
 
 // dismissed reports whether the thread is to end, as there are more than are wanted and another one waits for requests.

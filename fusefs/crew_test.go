@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -58,31 +59,15 @@ func TestSlowRequestsAreServedAtOnce(t *testing.T) {
 }
 
 func servedAtOnce(t *testing.T, flags int, request func(fd int, p []byte, off int64) (int, error)) {
-	if f, err := os.OpenFile("/dev/fuse", os.O_RDWR, 0); err != nil {
-		t.Skipf("nothing can be mounted: %v", err)
-	} else {
-		f.Close()
-	}
 	const users, block = 12, 4096
 	slow := &medium{File: mem.NewFile(make([]byte, users*block)), serves: users}
 	slow.full = sync.NewCond(&slow.mu)
-	n := chain.Wrap(&formats.Driver{Name: "medium", Kind: formats.Format}, slow, formats.ReadWrite, "medium")
-	dir := t.TempDir()
-	m, err := New(Config{Mountpoint: dir, Source: "medium"}, n, &tools.Env{Env: &formats.Env{}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	m, dir := mountImage(t, slow)
 	defer func() {
 		slow.mu.Lock()
 		slow.opened = true
 		slow.full.Broadcast()
 		slow.mu.Unlock()
-		if err := m.Stop(); err != nil {
-			t.Error(err)
-		}
-		if err := m.Wait(); err != nil {
-			t.Error(err)
-		}
 	}()
 	fd, err := unix.Open(filepath.Join(dir, "disk.raw"), flags, 0)
 	if err != nil {
@@ -116,6 +101,79 @@ func servedAtOnce(t *testing.T, flags int, request func(fd int, p []byte, off in
 			t.Fatalf("%d of %d requests reached the medium, by %d threads", slow.here, users, m.tree.kernel.threads.Load())
 		}
 	}
+}
+
+// mountImage mounts an image until the end of the test.
+func mountImage(t *testing.T, i formats.Image) (m *Mount, dir string) {
+	if f, err := os.OpenFile("/dev/fuse", os.O_RDWR, 0); err != nil {
+		t.Skipf("nothing can be mounted: %v", err)
+	} else {
+		f.Close()
+	}
+	n := chain.Wrap(&formats.Driver{Name: "medium", Kind: formats.Format}, i, formats.ReadWrite, "medium")
+	dir = t.TempDir()
+	m, err := New(Config{Mountpoint: dir, Source: "medium"}, n, &tools.Env{Env: &formats.Env{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := m.Stop(); err != nil {
+			t.Error(err)
+		}
+		if err := m.Wait(); err != nil {
+			t.Error(err)
+		}
+	})
+	return m, dir
+}
+
+// puzzle is an image of which every read is computed for a while.
+type puzzle struct{ *mem.File }
+
+func (z puzzle) ReadAt(ctx context.Context, p []byte, off int64) error {
+	for began := time.Now(); time.Since(began) < 4*slowFrom; {
+		continue
+	}
+	return z.File.ReadAt(ctx, p, off)
+}
+
+// TestComputingIsShared: several readers of what has to be computed are served by all processors, and one alone by as many
+// threads as serve memory.
+func TestComputingIsShared(t *testing.T) {
+	if runtime.NumCPU() < 2 {
+		t.Skip("there is one processor only")
+	}
+	const block = 4096
+	m, dir := mountImage(t, puzzle{mem.NewFile(make([]byte, block))})
+	fd, err := unix.Open(filepath.Join(dir, "disk.raw"), unix.O_RDONLY|unix.O_DIRECT, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	crew := &m.tree.kernel.crew
+	readUntil := func(users int, so func() bool) {
+		var done sync.WaitGroup
+		late := time.Now().Add(20 * time.Second)
+		for range users {
+			done.Go(func() {
+				p, err := unix.Mmap(-1, 0, block, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				defer unix.Munmap(p)
+				for !so() {
+					if _, err := unix.Pread(fd, p, 0); err != nil || time.Now().After(late) {
+						t.Errorf("%d users are served by %d threads (%v)", users, crew.threads.Load(), err)
+						return
+					}
+				}
+			})
+		}
+		done.Wait()
+	}
+	readUntil(8, func() bool { return crew.threads.Load() >= int32(min(runtime.NumCPU(), maxWanted)) })
+	readUntil(1, func() bool { return crew.threads.Load() <= usual() })
 }
 
 // readOnce reads a file of a tree that this process serves itself. Package os would hand the file to the poller of the

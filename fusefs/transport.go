@@ -84,6 +84,8 @@ type worker struct {
 	waiting int           // the clone on which the thread sleeps until a request comes
 	polled  int           // the clone that answers at once whether there is one; -1: none
 	window  time.Duration // for how long it is asked (see next)
+	began   time.Time     // when the present request was read
+	pressed bool          // another one waits meanwhile
 	doubts  int           // how many requests are still to be looked at closely (see attend)
 	memory  []byte
 	in, out []byte
@@ -155,6 +157,7 @@ func (w *worker) read(in *fuse.ReadIn) {
 	n, st := 0, fuse.EINVAL
 	if int(in.Size) <= maxTransfer {
 		n, st = w.guard(func() (int, fuse.Status) { return w.tree.readInto(in, w.out[outHeader:outHeader+int(in.Size)]) })
+		w.look()
 	}
 	w.reply(in.Unique, st, n)
 }
