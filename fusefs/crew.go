@@ -15,7 +15,7 @@ import (
 // crew is how many threads serve a mount. Out of memory few serve best: each wakeup costs more than the request, who uses
 // the disk needs processors, too, and one alone can poll for the next request. Where reading waits for a medium, as many
 // are wanted as it may serve at once; where several wait for what has to be computed, as many as there are processors;
-// where writes wait for each other, as those to one file do on most file systems, fewer.
+// where writes wait for each other, as those to one file of this machine do on most file systems, fewer.
 //
 // A request may wait for another one (dropping pages of one file waits for requests that hold them), so there must
 // always be a thread that reads. When none has been free for a while and nothing gets done, one is added.
@@ -35,7 +35,7 @@ type crew struct {
 const (
 	maxWanted  = 16
 	maxThreads = 64
-	stuckAfter = time.Millisecond
+	stuckAfter = 5 * time.Millisecond
 	slowFrom   = 50 * time.Microsecond // what takes longer may have waited for a medium
 	calmAfter  = 4000                  // requests that were not slow, until the number goes back towards the usual one
 	aloneAfter = 64                    // such requests, until a second thread is not worth its wakeups
@@ -162,7 +162,7 @@ func (w *worker) attend(n int) {
 	w.handle(n)
 	took := time.Since(w.began)
 	switch {
-	case took <= slowFrom:
+	case took <= slowFrom+w.copying(op, n):
 		if w.calm.Add(1) >= calmAfter {
 			w.calm.Store(0)
 			w.want(usual())
@@ -172,7 +172,7 @@ func (w *worker) attend(n int) {
 	case efforts().slept(before, took):
 		w.calm.Store(0)
 		w.doubts = 8
-		if op == opRead {
+		if op == opRead || w.parallel((*fuse.WriteIn)(unsafe.Pointer(&w.in[0])).Fh) {
 			w.want(maxWanted)
 		} else {
 			w.want(1)
@@ -180,6 +180,20 @@ func (w *worker) attend(n int) {
 	case op == opRead && (*fuse.ReadIn)(unsafe.Pointer(&w.in[0])).Size <= small:
 		w.share(w.pressed)
 	}
+}
+
+// parallel reports whether what lies below an open file takes several writes at once.
+func (w *worker) parallel(fh uint64) bool {
+	h, ok := w.tree.handles.get(fh).(*dataHandle)
+	return ok && h.f.img.remote
+}
+
+// copying is how long the data of the request in w.in[:n] may take without waiting for anything: 2 GB/s.
+func (w *worker) copying(op uint32, n int) time.Duration {
+	if op == opRead {
+		n = int((*fuse.ReadIn)(unsafe.Pointer(&w.in[0])).Size)
+	}
+	return time.Duration(n) / 2
 }
 
 // look finds out, where it may matter, whether another request waits. It is called before the answer to this one: whoever

@@ -29,6 +29,7 @@ type image struct {
 	stats    stats
 	shrink   bool
 	readOnly bool
+	remote   bool // it lies in no file of this machine
 	disk     *dataFile
 	kept     *snapshots
 
@@ -60,6 +61,7 @@ func newImage(n *chain.Node, env *chain.Env, t *tree) *image {
 	img := &image{node: n, name: n.Filename(), env: env, tree: t, log: &errorLog{}, readOnly: n.ReadOnly(),
 		notifier: newNotifier(t),
 		flusher:  make(chan struct{}, 1), stopped: make(chan struct{})}
+	img.remote = hostPath(n) == ""
 	img.mtime.Store(hostTime(n).UnixNano())
 	img.disk = &dataFile{img: img, content: &view{node: n}, writable: !img.readOnly}
 	img.viewers.Store(&[]viewer{{img.disk, 0}})
