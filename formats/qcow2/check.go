@@ -34,14 +34,14 @@ func (i *image) Check(ctx context.Context, fix formats.FixMode, env *formats.Env
 		return formats.CheckResult{}, err
 	}
 	if i.writable() {
-		if err := i.commit(ctx); err != nil {
+		if err := i.store(ctx); err != nil {
 			return formats.CheckResult{CheckErrors: 1}, err
 		}
 	}
 	a := &audit{image: i, ctx: context.WithoutCancel(ctx), fix: fix, env: env}
 	err := a.run()
 	if err == nil && fix != 0 {
-		err = a.store()
+		err = a.store(a.ctx)
 	}
 	a.mu.Lock()
 	if a.writes {
@@ -58,10 +58,10 @@ func (i *image) Check(ctx context.Context, fix formats.FixMode, env *formats.Env
 	return a.res, err
 }
 
-// store writes the refcounts that were repaired in memory.
-func (a *audit) store() error {
+// store writes all metadata, so that the file alone is right.
+func (i *image) store(ctx context.Context) error {
 	for range 2 { // the second commit stores the refcounts of what the first one freed
-		if err := a.commit(a.ctx); err != nil {
+		if err := i.commit(ctx); err != nil {
 			return err
 		}
 	}
