@@ -133,7 +133,12 @@ func (m *Mount) start() error {
 			defer close(listening)
 			m.listen(device)
 		}()
-		m.tree.kernel, err = newTransport(m.tree, fd, m.options())
+		if m.tree.kernel, err = newTransport(m.tree, fd, m.options()); err == nil {
+			go func() { // the name of the socket may still be taken: nobody who uses the tree waits for that
+				m.tree.kernel.serve()
+				close(m.served)
+			}()
+		}
 		<-listening
 	}
 	if err != nil {
@@ -143,10 +148,6 @@ func (m *Mount) start() error {
 		detach(m.config.Mountpoint, true)
 		return qerr.Prepend(err, "Could not mount on '%s': ", m.config.Mountpoint)
 	}
-	go func() {
-		m.tree.kernel.serve()
-		close(m.served)
-	}()
 	readAhead(device) // the first request says how far the kernel goes by itself, and the answer limits it to that
 	return nil
 }

@@ -57,7 +57,7 @@ func mountAction(e *env, c *cli.Context) error {
 	return e.serve(c.Context, o, args[:len(args)-1], c.Bool("image-opts"), fd)
 }
 
-var errAbandoned = errors.New("who asked for the mount is gone")
+var errAbandoned = errors.New("the process that asked for the mount is gone, so it is unmounted again")
 
 // serve mounts and stays until the tree is unmounted or a signal asks for the end.
 func (e *env) serve(ctx context.Context, o *mountOptions, images []string, imageOpts bool, fd int) error {

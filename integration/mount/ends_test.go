@@ -423,7 +423,7 @@ func TestNobodyWaitsForTheDaemon(t *testing.T) {
 	out, err := cmd.CombinedOutput()
 	w.Close()
 	defer give(mnt)
-	if err == nil || !strings.Contains(string(out), "who asked for the mount is gone") {
+	if err == nil || !strings.Contains(string(out), "asked for the mount is gone") {
 		t.Errorf("%v: %s", err, out)
 	}
 	if b, err := os.ReadFile("/proc/self/mountinfo"); err != nil || strings.Contains(string(b), " "+mnt+" ") {
