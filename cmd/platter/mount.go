@@ -63,6 +63,9 @@ var errAbandoned = errors.New("the process that asked for the mount is gone, so 
 func (e *env) serve(ctx context.Context, o *mountOptions, images []string, imageOpts bool, fd int) error {
 	ctx, stop := withSignals(ctx)
 	defer stop()
+	// Before the tree answers: whoever sees it may ask at once, and what nobody catches is lost.
+	figures := make(chan os.Signal, 1)
+	signal.Notify(figures, syscall.SIGUSR1)
 	m, err := e.mount(ctx, o, images, imageOpts)
 	if err != nil {
 		return err
@@ -71,8 +74,6 @@ func (e *env) serve(ctx context.Context, o *mountOptions, images []string, image
 		return errors.Join(m.Stop(), errAbandoned)
 	}
 	e.notifySystemd()
-	figures := make(chan os.Signal, 1)
-	signal.Notify(figures, syscall.SIGUSR1)
 	done := make(chan error, 1)
 	go func() { done <- m.Wait() }()
 	for {

@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -279,6 +281,62 @@ func TestFiguresOnSignal(t *testing.T) {
 	}
 	waitFor(t, "the tree", func() bool { _, err := os.Stat(disk); return err == nil })
 	cmd.Process.Signal(syscall.SIGUSR1)
+	waitFor(t, "figures", func() bool {
+		b, _ := os.ReadFile(said.Name())
+		return strings.Contains(string(b), `"virtual-size": 1048576`)
+	})
+	cmd.Process.Signal(syscall.SIGTERM)
+	if err := cmd.Wait(); err != nil {
+		t.Error(err)
+	}
+}
+
+// SIGUSR1 that comes while the image is still being opened is answered when the tree is there: the server behind the
+// image greets only after the signal.
+func TestFiguresAskedForEarly(t *testing.T) {
+	needFUSE(t)
+	dir := t.TempDir()
+	raw, socket, slow := filepath.Join(dir, "disk.raw"), filepath.Join(dir, "s"), filepath.Join(dir, "slow")
+	if err := os.WriteFile(raw, make([]byte, 1<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	server := exec.Command(stock(t, "qemu-nbd"), "-t", "-f", "raw", "-k", socket, raw)
+	if err := server.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { server.Process.Kill(); server.Wait() })
+	waitFor(t, "qemu-nbd", func() bool { _, err := os.Stat(socket); return err == nil })
+	l, err := net.Listen("unix", slow)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	mnt := filepath.Join(t.TempDir(), "mnt")
+	os.Mkdir(mnt, 0o755)
+	cmd := exec.Command(platter, "mount", "-f", "-o", "format=raw,refs=any", "nbd+unix:///?socket="+slow, mnt)
+	said, err := os.Create(filepath.Join(dir, "said"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer said.Close()
+	cmd.Stderr = said
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { give(mnt); cmd.Process.Kill() })
+	client, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	cmd.Process.Signal(syscall.SIGUSR1)
+	behind, err := net.Dial("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer behind.Close()
+	go io.Copy(client, behind)
+	go io.Copy(behind, client)
 	waitFor(t, "figures", func() bool {
 		b, _ := os.ReadFile(said.Name())
 		return strings.Contains(string(b), `"virtual-size": 1048576`)
