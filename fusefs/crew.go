@@ -13,9 +13,9 @@ import (
 )
 
 // crew is how many threads serve a mount. Out of memory few serve best: each wakeup costs more than the request, who uses
-// the disk needs processors, too, and one alone can poll for the next request. Where reading waits for a medium, as many
-// are wanted as it may serve at once; where several wait for what has to be computed, as many as there are processors;
-// where writes wait for each other, as those to one file of this machine do on most file systems, fewer.
+// the disk needs processors, too, and one alone can poll for the next request. Where others wait while a request waits for
+// a medium, as many are wanted as it may serve at once; where they wait for what has to be computed, as many as there are
+// processors; where writes wait for each other, as those to one file of this machine do on most file systems, fewer.
 //
 // A request may wait for another one (dropping pages of one file waits for requests that hold them), so there must
 // always be a thread that reads. When none has been free for a while and nothing gets done, one is added.
@@ -25,7 +25,7 @@ type crew struct {
 	idle    atomic.Int32  // threads that wait for a request
 	done    atomic.Uint64 // requests answered
 	calm    atomic.Int32  // requests answered in a row of which none was slow
-	alone   atomic.Int32  // requests in a row that took long to compute, while no other one came
+	alone   atomic.Int32  // slow requests in a row during which no other one came
 	watched atomic.Bool
 	mu      sync.Mutex
 	over    bool // the mount is gone; no thread is added any more
@@ -39,7 +39,7 @@ const (
 	slowFrom   = 50 * time.Microsecond // what takes longer may have waited for a medium
 	calmAfter  = 4000                  // requests that were not slow, until the number goes back towards the usual one
 	aloneAfter = 64                    // such requests, until a second thread is not worth its wakeups
-	small      = 64 << 10              // copying more takes long by itself
+	small      = 64 << 10              // more is asked for ahead, so that others are on their way; and copying it takes long
 	maxWindow  = 50 * time.Microsecond // a wakeup across processors takes about this long
 	minWindow  = 6 * time.Microsecond
 )
@@ -152,9 +152,8 @@ func (w *worker) poll(until time.Time) (int, error) {
 // the thread may have had no processor; so those that follow a slow request are looked at for what they did meanwhile.
 func (w *worker) attend(n int) {
 	op := w.opcode()
-	closely := w.doubts > 0 && (op == opRead || op == opWrite)
 	var before effort
-	if closely {
+	if w.closely = w.doubts > 0 && (op == opRead || op == opWrite); w.closely {
 		w.doubts--
 		before = efforts()
 	}
@@ -167,18 +166,21 @@ func (w *worker) attend(n int) {
 			w.calm.Store(0)
 			w.want(usual())
 		}
-	case !closely:
+	case !w.closely:
 		w.doubts = 8
 	case efforts().slept(before, took):
 		w.calm.Store(0)
 		w.doubts = 8
-		if op == opRead || w.parallel((*fuse.WriteIn)(unsafe.Pointer(&w.in[0])).Fh) {
+		switch {
+		case op == opRead && (*fuse.ReadIn)(unsafe.Pointer(&w.in[0])).Size >= small:
 			w.want(maxWanted)
-		} else {
+		case op == opRead || w.parallel((*fuse.WriteIn)(unsafe.Pointer(&w.in[0])).Fh):
+			w.share(w.pressed, maxWanted)
+		default:
 			w.want(1)
 		}
-	case op == opRead && (*fuse.ReadIn)(unsafe.Pointer(&w.in[0])).Size <= small:
-		w.share(w.pressed)
+	case op == opRead && (*fuse.ReadIn)(unsafe.Pointer(&w.in[0])).Size < small:
+		w.share(w.pressed, min(int32(runtime.NumCPU()), maxWanted))
 	}
 }
 
@@ -199,23 +201,24 @@ func (w *worker) copying(op uint32, n int) time.Duration {
 // look finds out, where it may matter, whether another request waits. It is called before the answer to this one: whoever
 // gets that may ask the next thing at once.
 func (w *worker) look() {
-	if w.doubts > 0 && time.Since(w.began) > slowFrom {
+	if w.closely && time.Since(w.began) > slowFrom {
 		fds := [1]unix.PollFd{{Fd: int32(w.fd), Events: unix.POLLIN}}
 		n, err := unix.Poll(fds[:], 0)
 		w.pressed = err == nil && n > 0
 	}
 }
 
-// share is told of a request that took long to compute whether another one waited meanwhile. If so the work is shared by
-// all processors, as for several readers of what is compressed.
-func (x *transport) share(waited bool) {
-	all := int32(min(runtime.NumCPU(), maxWanted))
+// share is told of a slow request whether another one waited meanwhile. If so the work is shared by up to most threads;
+// if none of the others had anything to do either, again and again, they go.
+func (x *transport) share(waited bool, most int32) {
 	switch {
 	case waited:
 		x.alone.Store(0)
-		if x.wanted.Load() < all {
-			x.want(all)
+		if x.wanted.Load() < most {
+			x.want(most)
 		}
+	case x.threads.Load()-x.idle.Load() > 1:
+		x.alone.Store(0)
 	case x.alone.Add(1) >= aloneAfter:
 		x.alone.Store(0)
 		x.want(usual())

@@ -137,14 +137,30 @@ func (z puzzle) ReadAt(ctx context.Context, p []byte, off int64) error {
 	return z.File.ReadAt(ctx, p, off)
 }
 
-// TestComputingIsShared: several readers of what has to be computed are served by all processors, and one alone by as many
-// threads as serve memory.
-func TestComputingIsShared(t *testing.T) {
-	if runtime.NumCPU() < 2 {
-		t.Skip("there is one processor only")
-	}
+// distant is an image of which every read waits for a while.
+type distant struct{ *mem.File }
+
+func (d distant) ReadAt(ctx context.Context, p []byte, off int64) error {
+	time.Sleep(4 * slowFrom)
+	return d.File.ReadAt(ctx, p, off)
+}
+
+// TestSlowReadsAreShared: several readers of what has to be computed are served by all processors, those of what has to
+// be waited for by about as many threads as they are, and one alone by as many as serve memory.
+func TestSlowReadsAreShared(t *testing.T) {
 	const block = 4096
-	m, dir := mountImage(t, puzzle{mem.NewFile(make([]byte, block))})
+	file := mem.NewFile(make([]byte, block))
+	t.Run("computed", func(t *testing.T) {
+		if runtime.NumCPU() < 2 {
+			t.Skip("there is one processor only")
+		}
+		shared(t, puzzle{file}, block, int32(min(runtime.NumCPU(), maxWanted)))
+	})
+	t.Run("waited for", func(t *testing.T) { shared(t, distant{file}, block, 6) })
+}
+
+func shared(t *testing.T, i formats.Image, block int, threads int32) {
+	m, dir := mountImage(t, i)
 	fd, err := unix.Open(filepath.Join(dir, "disk.raw"), unix.O_RDONLY|unix.O_DIRECT, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -172,8 +188,13 @@ func TestComputingIsShared(t *testing.T) {
 		}
 		done.Wait()
 	}
-	readUntil(8, func() bool { return crew.threads.Load() >= int32(min(runtime.NumCPU(), maxWanted)) })
+	readUntil(8, func() bool { return crew.threads.Load() >= threads })
 	readUntil(1, func() bool { return crew.threads.Load() <= usual() })
+	left := 500
+	readUntil(1, func() bool { left--; return left < 0 })
+	if n := crew.wanted.Load(); n > usual() {
+		t.Errorf("%d threads are wanted for one user", n)
+	}
 }
 
 // readOnce reads a file of a tree that this process serves itself. Package os would hand the file to the poller of the

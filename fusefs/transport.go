@@ -87,6 +87,7 @@ type worker struct {
 	began   time.Time     // when the present request was read
 	pressed bool          // another one waits meanwhile
 	doubts  int           // how many requests are still to be looked at closely (see attend)
+	closely bool          // the present one is
 	memory  []byte
 	in, out []byte
 	loan    formats.Loan
@@ -198,6 +199,7 @@ func (w *worker) write(in *fuse.WriteIn, p []byte) {
 	n, st := 0, fuse.EINVAL
 	if int(in.Size) == len(p) {
 		n, st = w.guard(func() (int, fuse.Status) { return w.tree.writeFrom(in, p) })
+		w.look()
 	}
 	*(*fuse.WriteOut)(unsafe.Pointer(&w.out[outHeader])) = fuse.WriteOut{Size: uint32(n)}
 	w.reply(in.Unique, st, int(unsafe.Sizeof(fuse.WriteOut{})))
