@@ -267,11 +267,15 @@ func (i *image) commitTables(ctx context.Context) error {
 	return i.commit(ctx)
 }
 
+// leastDirty is how many bytes of changed L2 tables are not many yet, however small the disk and so the cache: a commit
+// waits for all data that was written before it.
+const leastDirty = 1 << 20
+
 // crowded reports whether so much metadata is changed that it should go to the file before more is.
 func (i *image) crowded() bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	return i.l2.Dirty() > i.l2.Limit()*3/4 || i.refBlocks.Dirty() > max(i.refBlocks.Limit()*3/4, 64) ||
+	return i.l2.Dirty() > max(i.l2.Limit()*3/4, leastDirty/int(i.l2.TableSize())) || i.refBlocks.Dirty() > max(i.refBlocks.Limit()*3/4, 64) ||
 		len(i.givenUp) > 1<<14
 }
 
