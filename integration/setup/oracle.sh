@@ -130,7 +130,7 @@ package() {
 	case $1 in
 	libz.so.1) echo zlib1g ;;
 	libcurl-gnutls.so.4) echo libcurl3-gnutls ;;
-	libglib-2.0.so.0) echo libglib2.0-0 ;;
+	libg*-2.0.so.0) echo libglib2.0-0 ;;
 	liblber-2.5.so.0) echo libldap-2.5-0 ;;
 	libbrotli*.so.1) echo libbrotli1 ;;
 	*) echo "$1" | tr '_A-Z' '-a-z' | sed 's/\([0-9]\)\.so\.\(.*\)$/\1-\2/; s/\.so\.//' ;;
