@@ -11,7 +11,8 @@ import (
 	"platter/tools/render"
 )
 
-// infoJSON is what info --output=json prints for a layer. The verb opens no backing file, so none is described.
+// infoJSON is what info --output=json prints for a layer. The verb opens no backing file and no data file, so none is
+// described or added up.
 func infoJSON(img *image, n *chain.Node) ([]byte, error) {
 	img.control.RLock()
 	defer img.control.RUnlock()
@@ -19,7 +20,12 @@ func infoJSON(img *image, n *chain.Node) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	info.Children = slices.DeleteFunc(info.Children, func(c tools.ChildInfo) bool { return c.Name == "backing" })
+	info.Children = slices.DeleteFunc(info.Children, func(c tools.ChildInfo) bool {
+		if c.Name == "data-file" && c.Info.ActualSize > 0 {
+			info.ActualSize -= c.Info.ActualSize
+		}
+		return c.Name == "backing" || c.Name == "data-file"
+	})
 	return []byte(render.InfoJSON([]*tools.ImageInfo{info}, false)), nil
 }
 

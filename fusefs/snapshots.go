@@ -54,6 +54,9 @@ func (d *snapshots) list() ([]formats.Snapshot, []string, error) {
 	d.img.control.RLock()
 	all, err := s.Snapshots(context.Background())
 	d.img.control.RUnlock()
+	if errors.Is(err, syscall.ENOTSUP) { // qcow2 with a data file
+		return nil, nil, nil
+	}
 	if err != nil {
 		return nil, nil, d.img.failed("listing snapshots", 0, 0, err)
 	}

@@ -58,10 +58,10 @@ func (i *image) Check(ctx context.Context, fix formats.FixMode, env *formats.Env
 	return a.res, err
 }
 
-// store writes all metadata, so that the file alone is right.
+// store writes all metadata, lazy refcounts too, so that the file alone is right.
 func (i *image) store(ctx context.Context) error {
 	for range 2 { // the second commit stores the refcounts of what the first one freed
-		if err := i.commit(ctx); err != nil {
+		if err := i.commitAll(ctx); err != nil {
 			return err
 		}
 	}

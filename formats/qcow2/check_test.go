@@ -262,3 +262,31 @@ func TestCheckOfAnImageInUse(t *testing.T) {
 		}
 	}
 }
+
+// TestCheckOfLazyRefcountsInUse: that refcounts are written late is no damage.
+func TestCheckOfLazyRefcountsInUse(t *testing.T) {
+	t.Parallel()
+	ctx, name := context.Background(), filepath.Join(fastDir(t), "disk")
+	stock(t, "qemu-img", "create", "-q", "-f", "qcow2", "-o", "lazy_refcounts=on", name, "8M")
+	n := openFile(t, name, rw)
+	defer n.Close()
+	s := snapshotter(t, n)
+	c, _ := formats.As[formats.Checker](n.Unwrap())
+	for k := range 3 {
+		if err := n.WriteAt(ctx, bytes.Repeat([]byte{1}, 1<<20), int64(k)<<19, 0); err != nil {
+			t.Fatal(err)
+		}
+		var res formats.CheckResult
+		must(t, n, func() (err error) {
+			res, err = c.Check(ctx, 0, &formats.Env{Report: func(format string, a ...any) { t.Logf(format, a...) }})
+			return err
+		})
+		if res.Leaks != 0 || res.Corruptions != 0 {
+			t.Fatalf("check %d: %d leaks, %d corruptions", k, res.Leaks, res.Corruptions)
+		}
+		must(t, n, func() error {
+			_, err := s.CreateSnapshot(ctx, formats.Snapshot{Name: fmt.Sprint(k)})
+			return err
+		})
+	}
+}

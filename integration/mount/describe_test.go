@@ -29,7 +29,9 @@ func TestDescriptionsAreTheVerbs(t *testing.T) {
 	run(t, qemu, "bitmap", "--add", rich, "b")
 	run(t, qemu, "create", "-q", "-f", "qcow2", "-b", "disk.qcow2", "-F", "qcow2", top)
 	run(t, stock(t, "qemu-io"), "-c", "write -P 1 0 64k", top)
-	images = append(images, []string{"qcow2", top})
+	beside := filepath.Join(dir, "beside.qcow2")
+	run(t, qemu, "convert", "-f", "raw", "-O", "qcow2", "-o", "data_file="+beside+".data", src, beside)
+	images = append(images, []string{"qcow2", top}, []string{"qcow2", beside})
 	for _, c := range images {
 		format, image := c[0], c[1]
 		want := map[string]string{}
@@ -60,6 +62,9 @@ func TestDescriptionsAreTheVerbs(t *testing.T) {
 			if _, err := os.ReadFile(filepath.Join(mnt, "check.json")); err == nil || !strings.Contains(errorLog(t, mnt), "does not support checks") {
 				t.Errorf("%s: check.json: %v; %s", format, err, errorLog(t, mnt))
 			}
+		}
+		if _, err := os.ReadDir(filepath.Join(mnt, "snapshots")); err != nil { // also where there can be none
+			t.Errorf("%s: %v", filepath.Base(image), err)
 		}
 		unmount(t, mnt)
 	}
