@@ -6,7 +6,7 @@ set -eu
 
 case ${1:-} in
 run) set -- fuse3 e2fsprogs fdisk ;;
-test) set -- fuse3 fuse2fs e2fsprogs xfsprogs btrfs-progs dosfstools fio fdisk parted rsync attr file xxd cryptsetup-bin mtools strace zsh fish libvmdk-utils libvhdi-utils nbdkit nginx-light ;;
+test) set -- fuse3 fuse2fs e2fsprogs xfsprogs btrfs-progs dosfstools fio fdisk parted rsync attr file xxd vim-tiny xz-utils zstd cryptsetup-bin mtools strace zsh fish libvmdk-utils libvhdi-utils nbdkit nginx-light ;;
 race) set -- gcc libc6-dev ;;
 lint) set -- shellcheck ;;
 *) echo "usage: $0 run|test|race|lint" >&2; exit 2 ;;
