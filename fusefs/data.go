@@ -146,13 +146,19 @@ func (h *dataHandle) release() {
 }
 
 func (h *dataHandle) read(p []byte, off int64) (int, error) {
-	size := h.size()
-	if off >= size {
-		return 0, nil
-	}
-	p = p[:min(int64(len(p)), size-off)]
-	if err := h.readAt(p, off); err != nil {
-		return 0, h.f.img.failed("read", h.f.base+off, int64(len(p)), err)
+	for {
+		size := h.size()
+		if off >= size {
+			return 0, nil
+		}
+		p = p[:min(int64(len(p)), size-off)]
+		err := h.readAt(p, off)
+		if err == nil {
+			break
+		}
+		if h.size() >= off+int64(len(p)) { // otherwise the disk was made smaller meanwhile
+			return 0, h.f.img.failed("read", h.f.base+off, int64(len(p)), err)
+		}
 	}
 	h.f.img.stats.reads.Add(1)
 	h.f.img.stats.read.Add(uint64(len(p)))

@@ -86,7 +86,8 @@ func (g *gallery) names() ([]string, error) {
 func (g *gallery) child(name string) (node, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if s := g.slots[name]; s != nil {
+	s := g.slots[name]
+	if s != nil && (g.dir == "" || s.image() != nil) { // what is open stays, even if its file has been removed
 		return s, nil
 	}
 	file, err := plain(name)
@@ -97,7 +98,10 @@ func (g *gallery) child(name string) (node, error) {
 	if st, err := os.Stat(path); err != nil || !st.Mode().IsRegular() {
 		return nil, syscall.ENOENT
 	}
-	s := &slot{of: g, path: path}
+	if s != nil {
+		return s, nil
+	}
+	s = &slot{of: g, path: path}
 	g.slots[name] = s
 	return s, nil
 }

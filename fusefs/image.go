@@ -90,13 +90,19 @@ func (img *image) touch(t time.Time) { img.mtime.Store(t.UnixNano()) }
 // write writes to the guest disk on behalf of a file that shows it from base on. cached says that the data comes out of
 // the kernel's page cache at a time of the kernel's choice.
 func (img *image) write(via *dataFile, p []byte, off int64, cached bool) (int, error) {
-	if room := img.node.Size() - off; room <= 0 {
-		return 0, syscall.ENOSPC
-	} else if int64(len(p)) > room {
-		p = p[:room]
-	}
-	if err := img.node.WriteAt(context.Background(), p, off, 0); err != nil {
-		return 0, img.failed("write", off, int64(len(p)), err)
+	for {
+		room := img.node.Size() - off
+		if room <= 0 {
+			return 0, syscall.ENOSPC
+		}
+		p = p[:min(int64(len(p)), room)]
+		err := img.node.WriteAt(context.Background(), p, off, 0)
+		if err == nil {
+			break
+		}
+		if img.node.Size() >= off+int64(len(p)) { // otherwise the disk was made smaller meanwhile
+			return 0, img.failed("write", off, int64(len(p)), err)
+		}
 	}
 	img.stats.writes.Add(1)
 	img.stats.written.Add(uint64(len(p)))

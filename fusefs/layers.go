@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
@@ -27,7 +28,8 @@ type layer struct {
 	*static
 	img   *image
 	depth int
-	of    string // what the layer is, as it was when the directory was made
+	of    string       // what the layer is, as it was when the directory was made
+	last  atomic.Int64 // the size that it had when it was last asked for, in bytes
 }
 
 func newLayers(img *image) *layers { return &layers{img: img} }
@@ -106,12 +108,13 @@ func (l *layer) use(f func(n *chain.Node) error) error {
 	}
 }
 
-// size is that of the disk as the layer has it, in bytes.
+// size is that of the disk as the layer has it, in bytes. One that is not there any more keeps it, so that who still
+// reads it meets an error, and no end of the file.
 func (l *layer) size() int64 {
 	if n := l.node(); n != nil {
-		return n.Size()
+		l.last.Store(n.Size())
 	}
-	return 0
+	return l.last.Load()
 }
 
 // lower is the disk as seen from a layer below the active one.
@@ -128,7 +131,10 @@ func (v *lower) readAt(p []byte, off int64) error {
 	return v.use(func(n *chain.Node) error { return (&view{n}).readAt(p, off) })
 }
 
-func (v *lower) lend(off, n int64, l *formats.Loan) bool { return v.node().Lend(off, n, l) }
+func (v *lower) lend(off, n int64, l *formats.Loan) bool {
+	node := v.node()
+	return node != nil && node.Lend(off, n, l)
+}
 
 func (v *lower) run(off, n int64) (length int64, data bool, err error) {
 	err = v.use(func(node *chain.Node) error {

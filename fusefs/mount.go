@@ -86,6 +86,9 @@ func NewDirectory(c Config, dir string, open Opener) (*Mount, error) {
 	if err := prepare(&c, []string{dir}); err != nil {
 		return nil, err
 	}
+	if _, err := os.ReadDir(dir); err != nil {
+		return nil, qerr.Errno(qerr.Of(err), "Could not read directory '%s'", dir)
+	}
 	m := newMount(c, nil, open)
 	m.gallery.dir = dir
 	return m.startGallery()

@@ -144,3 +144,38 @@ func scatter(t *testing.T, h *dataHandle, rnd *rand.Rand) {
 		}
 	}
 }
+
+// shrinking is a content that becomes shorter while it is read for the first time.
+type shrinking struct {
+	content
+	left int
+}
+
+func (c *shrinking) size() int64 { return 512 * int64(1+c.left) }
+
+func (c *shrinking) readAt(p []byte, off int64) error {
+	if c.left > 0 {
+		c.left--
+	}
+	if off+int64(len(p)) > c.size() {
+		return syscall.EIO
+	}
+	return nil
+}
+
+// TestReadOfWhatBecomesShorter: a read that meets a disk that is made smaller ends at its end, as after a truncate.
+func TestReadOfWhatBecomesShorter(t *testing.T) {
+	x, fh := diskTree(t, "raw")
+	h := x.handles.get(fh).(*dataHandle)
+	short := &dataHandle{content: &shrinking{left: 2}, f: h.f}
+	if n, err := short.read(make([]byte, 4096), 0); n != 512 || err != nil {
+		t.Errorf("%d bytes, %v", n, err)
+	}
+	if n, err := short.read(make([]byte, 4096), 512); n != 0 || err != nil {
+		t.Errorf("behind the end: %d bytes, %v", n, err)
+	}
+	gone := &lower{newLayer(h.f.img, h.f.img.node, 1)}
+	if gone.lend(0, 512, new(formats.Loan)) {
+		t.Error("a layer that is not there lends")
+	}
+}

@@ -7,6 +7,8 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
+	"strings"
 	"syscall"
 )
 
@@ -105,8 +107,25 @@ func Text(err error) string {
 		if n := known(err); n != 0 {
 			return Strerror(n)
 		}
+	case interface{ Unwrap() []error }:
+		return joined(err, e.Unwrap())
 	}
 	return err.Error()
+}
+
+// joined is the text of what errors.Join made of parts, each on a line of its own; what two of them say is said once.
+func joined(err error, parts []error) string {
+	var plain, words []string
+	for _, part := range parts {
+		plain = append(plain, part.Error())
+		if s := Text(part); !slices.Contains(words, s) {
+			words = append(words, s)
+		}
+	}
+	if err.Error() != strings.Join(plain, "\n") { // fmt.Errorf made it, which has words of its own
+		return err.Error()
+	}
+	return strings.Join(words, "\n")
 }
 
 // sentinels gives an errno to the errors of the standard library that carry none; the first match counts.

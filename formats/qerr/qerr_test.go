@@ -103,8 +103,10 @@ func TestText(t *testing.T) {
 	for want, err := range map[string]error{
 		"": nil, "No space left on device": syscall.ENOSPC, "Is a directory": &fs.PathError{Op: "read", Path: "x", Err: syscall.EISDIR},
 		"m": New(syscall.EIO, "m"), "w: m": fmt.Errorf("w: %w", New(syscall.EIO, "m")),
-		"Bad file descriptor": &fs.PathError{Op: "read", Path: "x", Err: fs.ErrClosed},
-		"read x: odd":         &fs.PathError{Op: "read", Path: "x", Err: errors.New("odd")},
+		"Bad file descriptor":    &fs.PathError{Op: "read", Path: "x", Err: fs.ErrClosed},
+		"No such device\nm":      errors.Join(syscall.ENODEV, nil, New(syscall.EIO, "m"), syscall.ENODEV),
+		"w: bad file descriptor": fmt.Errorf("%w: %w", errors.New("w"), syscall.EBADF),
+		"read x: odd":            &fs.PathError{Op: "read", Path: "x", Err: errors.New("odd")},
 	} {
 		if got := Text(err); got != want {
 			t.Errorf("Text(%v) = %q, want %q", err, got, want)

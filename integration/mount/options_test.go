@@ -264,4 +264,19 @@ func TestDirectoryOpensWhatIsUsed(t *testing.T) {
 	if st, err := os.Stat(filepath.Join(mnt, "b.qcow2", "disk.raw")); err != nil || st.Size() != 2<<20 {
 		t.Errorf("%v, %v", st, err)
 	}
+	os.WriteFile(filepath.Join(dir, "c.raw"), make([]byte, 512), 0o600)
+	run(t, "test", "-d", filepath.Join(mnt, "c.raw"))
+	os.Remove(filepath.Join(dir, "c.raw"))
+	if _, err := os.Stat(filepath.Join(mnt, "c.raw")); !os.IsNotExist(err) {
+		t.Errorf("a file that is not there any more, and is not open: %v", err)
+	}
+	if os.Geteuid() == 0 { // who may read everything
+		return
+	}
+	os.Chmod(dir, 0)
+	defer os.Chmod(dir, 0o700)
+	unmount(t, mnt)
+	if _, stderr, code := try(t, platter, "mount", dir, mnt); code != 1 || !strings.Contains(stderr, "Could not read directory '"+dir+"': Permission denied") {
+		t.Errorf("a directory that cannot be read: exit status %d, %s", code, stderr)
+	}
 }
