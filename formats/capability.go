@@ -49,6 +49,9 @@ type Emptier interface {
 	MakeEmpty(ctx context.Context) error
 }
 
+// Grower is an image that can be made longer and never shorter, so that its growth cannot be taken back.
+type Grower interface{ OnlyGrows() }
+
 // Describer tells of an image.
 type Describer interface {
 	// Info is QEMU's bdrv_get_info; ENOTSUP where QEMU's driver has none.

@@ -4,9 +4,12 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
+	"unicode/utf8"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 
@@ -57,8 +60,11 @@ func (d *bitmaps) list() (map[string]formats.BitmapInfo, []string, error) {
 	infos, names := map[string]formats.BitmapInfo{}, []string(nil)
 	for _, b := range all {
 		name := escape(b.Name)
-		if name == "" { // bitmaps have no ID; a long name is cut, and stays unique by its end
+		if name == "" { // bitmaps have no ID
 			name = shorten(b.Name)
+			for n := 2; slices.Contains(names, name); n++ { // what differs in the middle only
+				name = shorten(b.Name) + "~" + strconv.Itoa(n)
+			}
 		}
 		infos[name] = b
 		names = append(names, name)
@@ -66,13 +72,20 @@ func (d *bitmaps) list() (map[string]formats.BitmapInfo, []string, error) {
 	return infos, names, nil
 }
 
-// shorten makes a file name of a name that is too long, from both its ends.
+// shorten makes a file name of a name that is too long, from whole characters at both its ends.
 func shorten(name string) string {
 	const half = maxName / 2 / 4
 	if len(name) <= 2*half {
 		return "unnamed"
 	}
-	return escape(name[:half] + "..." + name[len(name)-half:])
+	head, tail := half, len(name)-half
+	for head > half-utf8.UTFMax && !utf8.RuneStart(name[head]) {
+		head--
+	}
+	for tail < len(name)-half+utf8.UTFMax && !utf8.RuneStart(name[tail]) {
+		tail++
+	}
+	return escape(name[:head] + "..." + name[tail:])
 }
 
 func (d *bitmaps) attr(a *fuse.Attr) error {

@@ -86,6 +86,10 @@ func attemptResize(o tools.ResizeOptions) func(context.Context, *chain.Node, *ch
 	}
 	return func(ctx context.Context, n *chain.Node, env *chain.Env) (settle, error) {
 		before := n.Size()
+		if _, ok := formats.As[formats.Grower](n.Unwrap()); ok {
+			return nil, qerr.New(syscall.EINVAL, "the size of format '%s' cannot be taken back should another line fail: write it to ctl alone",
+				n.Driver().Name)
+		}
 		if err := tools.ResizeNode(ctx, env, n, o); err != nil {
 			return nil, err
 		}

@@ -119,6 +119,9 @@ func (d *image) Truncate(ctx context.Context, size int64, pre formats.Prealloc) 
 	return nil
 }
 
+// OnlyGrows says that Truncate refuses to make the disk smaller.
+func (d *image) OnlyGrows() {}
+
 // ChangeBacking writes another name for the backing file behind the header. Of the format only "raw" can be told.
 func (d *image) ChangeBacking(ctx context.Context, name, format string) error {
 	d.mu.Lock()

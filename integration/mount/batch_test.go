@@ -244,3 +244,21 @@ func TestRebaseThenCommit(t *testing.T) {
 		}
 	}
 }
+
+// The size of an image that never becomes smaller is not changed in a batch in which a later line may fail.
+func TestBatchOfWhatOnlyGrows(t *testing.T) {
+	image := filepath.Join(t.TempDir(), "disk.qed")
+	run(t, stock(t, "qemu-img"), "create", "-q", "-f", "qed", image, "16M")
+	mnt := mountAt(t, image)
+	if err := tell(mnt, "resize 32M\nsnapshot -a nothing"); !errors.Is(err, syscall.EINVAL) || !strings.Contains(errorLog(t, mnt), "write it to ctl alone") {
+		t.Errorf("%v; %s", err, errorLog(t, mnt))
+	}
+	if st, _ := os.Stat(filepath.Join(mnt, "disk.raw")); st.Size() != 16<<20 {
+		t.Errorf("size %d", st.Size())
+	}
+	if err := tell(mnt, "check\nresize 32M\nflush"); err != nil {
+		t.Errorf("%v; %s", err, errorLog(t, mnt))
+	}
+	unmount(t, mnt)
+	run(t, stock(t, "qemu-img"), "check", "-q", image)
+}

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
 )
@@ -190,4 +191,31 @@ func TestKilledMountLeavesBitmapsInconsistent(t *testing.T) {
 			t.Errorf("bitmap %s is not marked: %v", b.Name, b.Flags)
 		}
 	}
+}
+
+// Bitmaps whose names are too long for files are all there, under names that differ and are text.
+func TestLongNamesOfBitmaps(t *testing.T) {
+	image := qcow2Image(t, "1M")
+	end := strings.Repeat("é", 140)
+	for _, name := range []string{end + "1" + end, end + "2" + end} {
+		run(t, stock(t, "qemu-img"), "bitmap", "--add", image, name)
+	}
+	mnt := mountAt(t, image)
+	entries, err := os.ReadDir(filepath.Join(mnt, "bitmaps"))
+	if err != nil || len(entries) != 2 || entries[0].Name() == entries[1].Name() {
+		t.Fatalf("%v, %v", entries, err)
+	}
+	for _, e := range entries {
+		if !utf8.ValidString(e.Name()) {
+			t.Errorf("%q is no text", e.Name())
+		}
+	}
+	if err := os.Remove(filepath.Join(mnt, "bitmaps", entries[0].Name())); err != nil {
+		t.Error(err)
+	}
+	if left, _ := os.ReadDir(filepath.Join(mnt, "bitmaps")); len(left) != 1 {
+		t.Errorf("%v are left", left)
+	}
+	unmount(t, mnt)
+	clean(t, image)
 }
