@@ -2,6 +2,7 @@ package main
 
 import (
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -36,7 +37,12 @@ func newMountOptions() *mountOptions {
 
 // parse reads a list of options. A comma in a value is doubled, as in all of platter's lists.
 func (m *mountOptions) parse(list string) error {
-	for _, o := range splitList(list) {
+	all := splitList(list)
+	// mount(8) hands over all that /proc/self/mountinfo says of the mount as well, before or behind it.
+	if slices.Contains(all, "remount") {
+		return qerr.New(syscall.EINVAL, "The options of a mount cannot be changed: unmount it ('platter unmount'), and mount it again with those wanted")
+	}
+	for _, o := range all {
 		if err := m.set(o); err != nil {
 			return err
 		}
@@ -95,8 +101,6 @@ func (m *mountOptions) set(o string) error {
 			return qerr.New(syscall.EINVAL, "Mount option '%s' expects a value: %s=VALUE", name, name)
 		}
 		return m.setValue(name, value)
-	case "remount":
-		return qerr.New(syscall.EINVAL, "The options of a mount cannot be changed: unmount it ('platter unmount'), and mount it again with those wanted")
 	}
 	return m.setFlag(name, o, given)
 }

@@ -34,6 +34,10 @@ func TestMountOptions(t *testing.T) {
 			t.Errorf("%s is taken", name)
 		}
 	}
+	// As Debian 13's mount(8) asks for it.
+	if err := newMountOptions().parse("rw,user_id=0,group_id=0,remount"); err == nil || !strings.Contains(err.Error(), "cannot be changed") {
+		t.Errorf("remount: %v", err)
+	}
 	for name := range generic {
 		if (name == "suid" || name == "dev") && os.Geteuid() != 0 {
 			continue

@@ -4,12 +4,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 )
 
 // ReadThrough mounts an image with one of libyal's programs (vhdimount, vmdkmount) and gives the content of the last file
-// that it shows: of a chain of images, the top. The test is skipped where the program, or FUSE, is not there.
+// that it shows: of a chain of images, the top. The test is skipped where the program, or FUSE, is not there, or the
+// program was built without it, as Debian 13's.
 func ReadThrough(t *testing.T, program, image string) []byte {
 	t.Helper()
 	mount, err := exec.LookPath(program)
@@ -24,7 +26,9 @@ func ReadThrough(t *testing.T, program, image string) []byte {
 		t.Fatal(err)
 	}
 	defer os.Remove(at)
-	if out, err := exec.Command(mount, image, at).CombinedOutput(); err != nil {
+	if out, err := exec.Command(mount, image, at).CombinedOutput(); strings.Contains(string(out), "No sub system to mount") {
+		t.Skipf("this %s can mount nothing", program)
+	} else if err != nil {
 		t.Fatalf("%s: %v\n%s", program, err, out)
 	}
 	defer exec.Command("fusermount3", "-u", at).Run()

@@ -123,7 +123,8 @@ fetch() {
 	done
 }
 
-fetch "qemu-utils=$debversion" "qemu-block-extra=$debversion" || fail "download failed"
+# The curl driver talks to the libcurl that it was built for, not to the machine's, which may be newer.
+fetch "qemu-utils=$debversion" "qemu-block-extra=$debversion" libcurl3-gnutls/bookworm || fail "download failed"
 
 # Debian's name of a library package follows the soname; these are the exceptions.
 package() {
