@@ -29,14 +29,15 @@ type BitmapAction struct {
 
 // Bitmap changes a persistent dirty bitmap of an image.
 func Bitmap(ctx context.Context, env *Env, o BitmapOptions) (err error) {
-	n, err := o.Source.Open(ctx, env, formats.ReadWrite)
+	// Bitmaps say nothing of the backing files, which may be missing.
+	n, err := o.Source.Open(ctx, env, formats.ReadWrite|formats.NoBacking)
 	if err != nil {
 		return err
 	}
 	defer closing(env, n, &err)
 	src := n
 	if o.SourceFile != "" {
-		if src, err = (Source{Filename: o.SourceFile, Format: o.SourceFormat}).Open(ctx, env, 0); err != nil {
+		if src, err = (Source{Filename: o.SourceFile, Format: o.SourceFormat}).Open(ctx, env, formats.NoBacking); err != nil {
 			return err
 		}
 		defer src.Close()

@@ -76,13 +76,19 @@ func (i *image) reach(ctx context.Context, end hostOff, pre formats.Prealloc) er
 	return i.data.Truncate(ctx, int64(end), pre)
 }
 
-// prepareEmpty makes the clusters of an allocation that no data is written to read as zeroes.
+// prepareEmpty makes the clusters of an allocation that no data is written to read as zeroes. What its first cluster shows
+// before the range, of a backing file, it keeps.
 func (i *image) prepareEmpty(ctx context.Context, a *allocation) error {
 	a.empty = true
-	if a.virgin || !a.fresh || i.external() {
-		return nil
+	if !a.virgin && a.fresh && !i.external() {
+		if err := i.zeroHost(ctx, a.host, a.n); err != nil {
+			return err
+		}
 	}
-	return i.zeroHost(ctx, a.host, a.n)
+	if head := int64(a.req - a.from); head > 0 && !a.headZero {
+		return i.copyEdge(ctx, a, a.from, head)
+	}
+	return nil
 }
 
 // preallocateArea gives the clusters of [old, size) one area behind the end of the file, whose space is allocated as pre

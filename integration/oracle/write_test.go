@@ -212,6 +212,13 @@ func resizeCases(g *group, f format) {
 	if f.backing {
 		g.add("chain/"+f.name, false, f.lines("resize mid.$F 8M\nresize top.$F +1M\nresize --shrink top.$F 2M\nresize orphan.$F 8M")...)
 	}
+	if f.name == "qcow2" { // the last cluster shows the backing file's data up to the old end, and keeps them
+		for _, o := range []string{"cluster_size=64k", "extended_l2=on", "data_file=data"} {
+			g.cases = append(g.cases, testCase{fixture: "chain/qcow2", cmds: []string{
+				"create -q -f qcow2 -o " + o + " -b base.raw -F raw new.qcow2 1000k",
+				"resize --preallocation=metadata new.qcow2 6M"}})
+		}
+	}
 	if f.snapshots {
 		g.add("snap/"+f.name, false, f.lines("resize disk.$F 8M\nresize --shrink disk.$F 1M")...)
 	}
@@ -283,6 +290,10 @@ func bitmapCases(g *group, f format) {
 	if !f.bitmaps {
 		return
 	}
+	g.add("chain/"+f.name, false, f.lines(`
+		bitmap --add orphan.$F b
+		bitmap --add --merge nosuch -b orphan.$F -F $F mid.$F b
+	`)...)
 	for _, size := range []string{"512", "1k", "64k", "2M", "2G", "4G", "100", "3000", "0", "-1", "x", "256"} {
 		g.add("std/"+f.name, false, f.expand("bitmap --add -g "+size+" disk.$F b"))
 	}
