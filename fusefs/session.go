@@ -2,7 +2,9 @@ package fusefs
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -65,8 +67,8 @@ func (s *session) serve() {
 }
 
 func (s *session) talk(c net.Conn) {
-	uid, err := peer(c)
-	if s.mount.isOver() || err != nil || uid != 0 && int(uid) != os.Geteuid() {
+	by, err := peer(c)
+	if s.mount.isOver() || err != nil || by.Uid != 0 && int(by.Uid) != os.Geteuid() {
 		c.Close()
 		return
 	}
@@ -111,19 +113,19 @@ func (s *session) end(err error) {
 	}
 }
 
-// peer is the user at the other end.
-func peer(c net.Conn) (uint32, error) {
+// peer is the process at the other end, and its user.
+func peer(c net.Conn) (*unix.Ucred, error) {
 	raw, err := c.(*net.UnixConn).SyscallConn()
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	var cred *unix.Ucred
 	var err2 error
 	err = raw.Control(func(fd uintptr) { cred, err2 = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) })
 	if err = errors.Join(err, err2); err != nil {
-		return 0, err
+		return nil, err
 	}
-	return cred.Uid, nil
+	return cred, nil
 }
 
 // dial connects to the daemon of a mount. It answers only if the one who listens is the one who mounted.
@@ -132,7 +134,7 @@ func (m Mounted) dial(request string) (net.Conn, *bufio.Reader, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if uid, err := peer(c); err != nil || uid != 0 && uid != m.user {
+	if by, err := peer(c); err != nil || by.Uid != 0 && by.Uid != m.user {
 		c.Close()
 		return nil, nil, syscall.EPERM
 	}
@@ -177,15 +179,44 @@ func (m Mounted) wait() (net.Conn, *bufio.Reader, error) {
 		if err != nil {
 			return nil, nil, err
 		}
-		if _, err = r.ReadString('\n'); err == nil {
+		if _, err = line(c, r); err == nil {
 			return c, r, nil
 		}
 		c.Close()
-		if try == 20 {
+		if try == 20 || errors.Is(err, os.ErrDeadlineExceeded) {
 			return nil, nil, err
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
+}
+
+// line reads a line of the daemon's, however long that takes; os.ErrDeadlineExceeded if it was killed. The kernel may
+// then still hold one of its threads, and with it the socket, while it waits for an answer that nobody will give.
+func line(c net.Conn, r *bufio.Reader) (string, error) {
+	for got := ""; ; {
+		c.SetReadDeadline(time.Now().Add(200 * time.Millisecond))
+		part, err := r.ReadString('\n')
+		if got += part; !errors.Is(err, os.ErrDeadlineExceeded) {
+			return got, err
+		}
+		if by, e := peer(c); e != nil || killed(by.Pid) {
+			return got, err
+		}
+	}
+}
+
+// abort ends a mount whose daemon was killed, and all calls that wait for it; detaching alone would leave these for ever.
+func (m Mounted) abort() error {
+	_, minor, _ := strings.Cut(m.device, ":")
+	_ = os.WriteFile("/sys/fs/fuse/connections/"+minor+"/abort", []byte("1"), 0) // its owner may, where that is mounted
+	return unix.Unmount(m.Mountpoint, unix.MNT_FORCE|unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
+}
+
+// killed reports whether a process has ended and was not waited for, as seen from the first of its threads.
+func killed(pid int32) bool {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	at := bytes.LastIndexByte(b, ')') // behind the name, which may have blanks
+	return err == nil && at >= 0 && bytes.HasPrefix(b[at:], []byte(") Z"))
 }
 
 // Unmount unmounts and returns when the images are final on disk; the error may be that of their last flush. What is
@@ -200,13 +231,16 @@ func Unmount(mountpoint string, lazily bool) error {
 		defer c.Close()
 	}
 	gone := err != nil
+	if errors.Is(err, os.ErrDeadlineExceeded) && m.abort() == nil {
+		return nil
+	}
 	if e := detach(m.Mountpoint, lazily || gone); e != nil {
 		return withUsers(e, m.Mountpoint)
 	}
 	if gone || lazily {
 		return nil
 	}
-	answer, err := r.ReadString('\n')
+	answer, err := line(c, r)
 	if err != nil {
 		return qerr.New(syscall.EIO, "The process that served '%s' ended without saying that the image is complete", mountpoint)
 	}
