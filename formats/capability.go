@@ -44,6 +44,13 @@ type Rebacker interface {
 	ChangeBacking(ctx context.Context, name, format string) error
 }
 
+// Adopter is an image that refers to its backing file by an identifier which writing to that file changes.
+type Adopter interface {
+	// AdoptBacking changes the identifier now, in the backing file, which is open for writing, and in the image, so that
+	// the image can be read whatever is written to the backing file until that is closed. Exclusive.
+	AdoptBacking(ctx context.Context) error
+}
+
 // Emptier drops all that this layer holds, so that the backing file shows through (commit). Exclusive.
 type Emptier interface {
 	MakeEmpty(ctx context.Context) error

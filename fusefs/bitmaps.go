@@ -136,8 +136,12 @@ func (d *bitmaps) entries() ([]entry, error) {
 	return list, err
 }
 
-// change does something to the store while nothing else happens to the image, and flushes.
-func (d *bitmaps) change(ctx context.Context, what, name string, f func(s formats.BitmapStore, ctx context.Context) error) error {
+// edit is something done to the store.
+type edit func(s formats.BitmapStore, ctx context.Context) error
+
+// change does something to the store while nothing else happens to the image, and flushes. If the flush fails, undo takes
+// it back, unless it is nil.
+func (d *bitmaps) change(ctx context.Context, what, name string, do, undo edit) error {
 	s, err := d.store()
 	if err == nil && d.img.readOnly {
 		err = syscall.EROFS
@@ -146,9 +150,14 @@ func (d *bitmaps) change(ctx context.Context, what, name string, f func(s format
 		d.img.notifier.collect(d.img)
 		d.img.control.Lock()
 		defer d.img.control.Unlock()
-		err = d.img.node.Exclusive(func() error { return f(s, context.WithoutCancel(ctx)) })
+		ctx := context.WithoutCancel(ctx)
+		err = d.img.node.Exclusive(func() error { return do(s, ctx) })
+		failed := d.img.node.Flush(ctx)
+		if err == nil && failed != nil && undo != nil {
+			err = d.img.node.Exclusive(func() error { return undo(s, ctx) })
+		}
 		d.img.gen.Add(1)
-		err = errors.Join(err, d.img.node.Flush(context.WithoutCancel(ctx)))
+		err = errors.Join(err, failed)
 	}
 	if err != nil {
 		return d.img.failed(what+" '"+name+"'", 0, 0, err)
@@ -166,6 +175,8 @@ func (d *bitmaps) mkdir(ctx context.Context, file string) error {
 	}
 	return d.change(ctx, "adding bitmap", name, func(s formats.BitmapStore, ctx context.Context) error {
 		return s.AddBitmap(ctx, name, 0, true)
+	}, func(s formats.BitmapStore, ctx context.Context) error {
+		return s.RemoveBitmap(ctx, name)
 	})
 }
 
@@ -176,7 +187,7 @@ func (d *bitmaps) rmdir(ctx context.Context, file string) error {
 	}
 	err = d.change(ctx, "removing bitmap", dir.name, func(s formats.BitmapStore, ctx context.Context) error {
 		return s.RemoveBitmap(ctx, dir.name)
-	})
+	}, nil)
 	if err == nil {
 		d.forget(dir)
 	}
@@ -197,7 +208,7 @@ func (d *bitmaps) rename(ctx context.Context, from, to string) error {
 	}
 	err = d.change(ctx, "renaming bitmap", dir.name, func(s formats.BitmapStore, ctx context.Context) error {
 		return s.RenameBitmap(ctx, dir.name, name)
-	})
+	}, nil)
 	if err == nil {
 		d.forget(dir)
 	}
@@ -386,7 +397,7 @@ func (h *toggleHandle) write(p []byte, _ int64, _ bool) (int, error) {
 	err := h.f.b.of.change(context.Background(), "enabling or disabling bitmap", h.f.b.name,
 		func(s formats.BitmapStore, ctx context.Context) error {
 			return s.EnableBitmap(ctx, h.f.b.name, on == "1")
-		})
+		}, nil)
 	if err != nil {
 		return 0, err
 	}

@@ -17,10 +17,13 @@ import (
 // CommitOptions says which image to commit, and into which file below it.
 type CommitOptions struct {
 	Source
-	Base  *string // nil: the immediate backing file
-	Drop  bool    // leave the image as it is afterwards, instead of emptying it
-	Rate  int64   // bytes a second; 0: no limit
-	Meter *Meter
+	Base *string // nil: the immediate backing file
+	Drop bool    // leave the image as it is afterwards, instead of emptying it
+	Rate int64   // bytes a second; 0: no limit
+	// Attach: the image can be read afterwards, for those who go on using it, where a format refers to the content of the
+	// backing file. QEMU leaves such an image unreadable.
+	Attach bool
+	Meter  *Meter
 }
 
 // copyUnit is how much commit and rebase move at once, in bytes.
@@ -46,10 +49,21 @@ func CommitNode(ctx context.Context, env *Env, n *chain.Node, o CommitOptions) e
 		if err != nil {
 			return err
 		}
+		adopter, ok := formats.As[formats.Adopter](overlay.Unwrap())
+		adopts := ok && o.Attach
+		if adopts && overlay.ReadOnly() {
+			return qerr.New(syscall.EOPNOTSUPP, "'%s' is open for reading only, and would not fit its backing file any more once that is written",
+				overlay.Filename())
+		}
 		if err := overlay.ReopenBacking(ctx, env, true); err != nil {
 			return err
 		}
-		err = commit(ctx, n, overlay.Backing(), o)
+		if adopts {
+			err = overlay.Exclusive(func() error { return adopter.AdoptBacking(context.WithoutCancel(ctx)) })
+		}
+		if err == nil {
+			err = commit(ctx, n, overlay.Backing(), o)
+		}
 		if e := overlay.ReopenBacking(context.WithoutCancel(ctx), env, false); err == nil {
 			err = e
 		}

@@ -143,7 +143,8 @@ func (a *checkArgs) command() fusefs.Command {
 
 func (a *commitArgs) command() fusefs.Command {
 	return fusefs.Command{Run: func(ctx context.Context, n *chain.Node, env *chain.Env, m *tools.Meter) error {
-		return tools.CommitNode(ctx, env, n, tools.CommitOptions{Source: opened(n), Base: a.Base, Drop: a.Drop, Rate: a.Rate, Meter: m})
+		return tools.CommitNode(ctx, env, n, tools.CommitOptions{Source: opened(n), Base: a.Base, Drop: a.Drop, Rate: a.Rate,
+			Attach: true, Meter: m})
 	}}
 }
 

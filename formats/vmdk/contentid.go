@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"syscall"
 
+	"platter/formats"
 	"platter/formats/qerr"
 )
 
@@ -21,24 +22,48 @@ func (d *image) renewID(ctx context.Context) error {
 	if d.idRenewed {
 		return nil
 	}
-	text, err := d.text(ctx)
-	if err != nil {
-		return err
-	}
-	_, at, digits, ok := contentID(text, "CID")
-	if !ok {
-		return qerr.New(syscall.EINVAL, "'%s' has no content ID", d.name)
-	}
 	id := newID()
-	now := []byte(fmt.Sprintf("%s%08x%s", text[:at], id, text[at+digits:]))
-	if err := d.writeText(ctx, []byte(text), now); err != nil {
-		return err
-	}
-	if err := d.file.Flush(ctx); err != nil {
+	if err := d.writeID(ctx, "CID", id); err != nil {
 		return err
 	}
 	d.cid, d.idRenewed = id, true
 	return nil
+}
+
+// AdoptBacking gives the parent another content ID and makes it the one that the disk expects of its parent. Between the
+// two writes lies a moment in which they differ.
+func (d *image) AdoptBacking(ctx context.Context) error {
+	p, ok := formats.As[*image](d.backing)
+	if !ok {
+		return nil // it could not be read before either
+	}
+	if err := p.renewID(ctx); err != nil {
+		return err
+	}
+	d.ids.Lock()
+	defer d.ids.Unlock()
+	if err := d.writeID(ctx, "parentCID", p.cid); err != nil {
+		return err
+	}
+	d.parentCID, d.parentFits = p.cid, false
+	return nil
+}
+
+// writeID puts a content ID into the descriptor, and onto stable storage.
+func (d *image) writeID(ctx context.Context, key string, id uint32) error {
+	text, err := d.text(ctx)
+	if err != nil {
+		return err
+	}
+	_, at, digits, ok := contentID(text, key)
+	if !ok {
+		return qerr.New(syscall.EINVAL, "'%s' has no content ID", d.name)
+	}
+	now := []byte(fmt.Sprintf("%s%08x%s", text[:at], id, text[at+digits:]))
+	if err := d.writeText(ctx, []byte(text), now); err != nil {
+		return err
+	}
+	return d.file.Flush(ctx)
 }
 
 // writeText replaces the descriptor: the sectors that differ. A file of its own becomes a multiple of sectors long, as

@@ -147,8 +147,10 @@ func (d *image) Info(context.Context) (formats.Info, error) {
 func (d *image) Specific(context.Context) (string, *qobj.Dict, error) {
 	s := qobj.NewDict()
 	s.Set("create-type", d.createType)
+	d.ids.Lock()
 	s.Set("cid", int64(d.cid))
 	s.Set("parent-cid", int64(d.parentCID))
+	d.ids.Unlock()
 	list := qobj.List{}
 	for _, e := range d.extents {
 		x := qobj.NewDict()

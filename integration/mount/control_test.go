@@ -178,3 +178,30 @@ func TestControlOnQcow2(t *testing.T) {
 	clean(t, top)
 	clean(t, base)
 }
+
+// A VMDK refers to its parent by a content ID, which a commit changes: QEMU's leaves an image that cannot be read. In a
+// mount the image is in use, and goes on.
+func TestCommitOfVMDK(t *testing.T) {
+	dir := t.TempDir()
+	at := func(name string) string { return filepath.Join(dir, name) }
+	vars := []string{"D=" + dir, "Q=" + stock(t, "qemu-img")}
+	sh(t, `cd "$D"; head -c 4M /dev/urandom > want; "$Q" convert -O vmdk want base
+		"$Q" create -q -f vmdk -b base -F vmdk mid; "$Q" create -q -f vmdk -b mid -F vmdk top; sha256sum base mid > before`, vars...)
+	mnt := mountAt(t, at("top"))
+	put := func(text, where string) {
+		sh(t, `for f in "$M/disk.raw" "$D/want"; do printf %s "$T" | dd of="$f" bs=64k seek="$W" conv=notrunc,fsync status=none; done
+			cmp "$M/disk.raw" "$D/want"`, append(vars, "M="+mnt, "T="+text, "W="+where)...)
+	}
+	put("first", "3")
+	if err := tell(mnt, "commit -b base"); !errors.Is(err, syscall.EOPNOTSUPP) || !strings.Contains(errorLog(t, mnt), "would not fit its backing file") {
+		t.Errorf("commit below an image that is not written: %v, %s", err, errorLog(t, mnt))
+	}
+	sh(t, `cd "$D"; sha256sum --quiet -c before`, vars...)
+	if err := tell(mnt, "commit"); err != nil {
+		t.Fatal(err, errorLog(t, mnt))
+	}
+	sh(t, `cd "$D"; "$Q" convert -U -O raw mid was; cmp was want`, vars...)
+	put("second", "40")
+	unmount(t, mnt)
+	sh(t, `cd "$D"; "$Q" convert -O raw top is; cmp is want; "$Q" check -q top; "$Q" check -q mid`, vars...)
+}

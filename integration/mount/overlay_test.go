@@ -47,3 +47,33 @@ func TestOverlayFileMustBelongToTheImage(t *testing.T) {
 		t.Errorf("images changed:\n%s%s", before, after)
 	}
 }
+
+// What is written to an overlay stays out of the image until "commit" says that it is to be kept; the overlay goes on.
+func TestCommitOfAnOverlayKeepsWhatWasTried(t *testing.T) {
+	image := qcow2Image(t, "4M")
+	mnt := mountAt(t, "-o", "overlay", image)
+	put := func(text string) {
+		sh(t, `printf %s "$T" | dd of="$M/disk.raw" bs=64k seek=3 conv=notrunc,fsync status=none`, "T="+text, "M="+mnt)
+	}
+	raw := filepath.Join(t.TempDir(), "raw")
+	kept := func() string {
+		return sh(t, `"$Q" convert -U -O raw "$I" "$R"; dd if="$R" bs=64k skip=3 count=1 status=none | head -c5 | tr '\0' .`,
+			"Q="+stock(t, "qemu-img"), "I="+image, "R="+raw)
+	}
+	put("tried")
+	if got := kept(); got != "....." {
+		t.Errorf("the image has %q before the commit", got)
+	}
+	if err := tell(mnt, "commit"); err != nil {
+		t.Fatal(err, errorLog(t, mnt))
+	}
+	put("again")
+	if got := kept(); got != "tried" {
+		t.Errorf("the image has %q after the commit", got)
+	}
+	unmount(t, mnt)
+	if got := kept(); got != "tried" {
+		t.Errorf("the image has %q after the mount", got)
+	}
+	run(t, stock(t, "qemu-img"), "check", image)
+}

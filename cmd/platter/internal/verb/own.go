@@ -56,7 +56,7 @@ var mountValues = []Value{
 	{"ro, rw", "nothing in the image can be changed, or all can (the default)"},
 	{"format=FMT", "the images' format, instead of guessing it"},
 	{"snapshot=NAME", "show that internal snapshot, read-only"},
-	{"overlay", "leave the image as it is; what is written goes to a temporary file"},
+	{"overlay", "leave the image as it is, unless ctl is told to commit; what is written goes to a temporary file"},
 	{"overlay=FILE", "leave the image as it is; what is written goes to FILE, which is made, or is a qcow2 image that has this one as its backing file"},
 	{"refs=MODE", "what an image may make the mount open: file (the default) regular files and block devices, but extents in its own directory only; " +
 		"samedir regular files in its own directory; none nothing; any everything, json: and network names included"},
