@@ -79,6 +79,11 @@ var unmount = Verb{
 		{Short: 'l', Long: "lazy", Help: []string{"detach at once; the image is complete when its last user is gone"}},
 		{Operand: "MOUNTPOINT", Kind: File, Help: []string{"directory in which the tree is"}},
 	},
+	Note: []string{
+		"A mount whose daemon was killed by SIGKILL stays, with nobody behind it, and programs in the middle of a write or " +
+			"of an access to a mapping may wait in it, even for their own end. B<platter unmount> ends such a mount, and their wait; a user " +
+			"other than root can do so for his own mounts, where B</sys/fs/fuse/connections> is mounted. The image has everything that an B<fsync>(2) had acknowledged.",
+	},
 	Example: []string{"unmount /mnt", "waits until everything is in the image"},
 }
 
