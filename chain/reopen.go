@@ -2,6 +2,7 @@ package chain
 
 import (
 	"context"
+	"errors"
 	"syscall"
 
 	"platter/formats"
@@ -30,7 +31,8 @@ func (n *Node) Alone(f func(view *Node) error) error {
 }
 
 // ReopenBacking opens the backing file anew for writing, or for reading only (commit writes to it). If that fails, or the
-// image refuses the file so, it is opened as it was; should that fail as well, requests that need it fail, rather than see zeroes.
+// image refuses the file so, it is opened as it was; should that fail as well, requests that need it fail, rather than see
+// zeroes. If what was written to it cannot be completed, it is opened for reading, and the error returned.
 func (n *Node) ReopenBacking(ctx context.Context, env *Env, writable bool) error {
 	return n.Exclusive(func() error {
 		backed, ok := n.img.(formats.Backed)
@@ -41,28 +43,27 @@ func (n *Node) ReopenBacking(ctx context.Context, env *Env, writable bool) error
 		if old.ReadOnly() != writable {
 			return nil
 		}
-		if err := old.Close(); err != nil {
-			return err
-		}
+		lost := old.Close() // it is closed in any case
+		writable := writable && lost == nil
 		grows := n.Size() > old.Size()
 		b, err := old.again(ctx, env, writable, grows)
 		if err != nil {
 			// What was there before must come back even if the user is no longer interested.
 			b, _ = old.again(context.WithoutCancel(ctx), env, !writable, grows)
 		}
-		if b == nil {
+		if err = errors.Join(lost, err); b == nil {
 			return err
 		}
 		if e := backed.SetBacking(b); e != nil {
 			b.Close()
 			if b, _ = old.again(context.WithoutCancel(ctx), env, !writable, grows); b == nil {
-				return e
+				return errors.Join(lost, e)
 			}
 			if backed.SetBacking(b) != nil {
 				b.Close()
-				return e
+				return errors.Join(lost, e)
 			}
-			err = e
+			err = errors.Join(lost, e)
 		}
 		n.backing.Store(b)
 		return err

@@ -3,6 +3,7 @@ package vmdk
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"syscall"
@@ -30,20 +31,24 @@ func (d *image) renewID(ctx context.Context) error {
 	return nil
 }
 
-// AdoptBacking gives the parent another content ID and makes it the one that the disk expects of its parent. Between the
-// two writes lies a moment in which they differ.
+// AdoptBacking gives the parent another content ID and makes it the one that the disk expects of its parent; a file that is
+// not the parent is an error. If one of the two writes fails, both are undone. A loss of power between them leaves IDs that differ.
 func (d *image) AdoptBacking(ctx context.Context) error {
+	if _, err := d.behind(ctx); err != nil {
+		return err
+	}
 	p, ok := formats.As[*image](d.backing)
 	if !ok {
-		return nil // it could not be read before either
+		return nil
 	}
-	if err := p.renewID(ctx); err != nil {
-		return err
-	}
+	err := p.renewID(ctx)
 	d.ids.Lock()
 	defer d.ids.Unlock()
-	if err := d.writeID(ctx, "parentCID", p.cid); err != nil {
-		return err
+	if err == nil {
+		err = d.writeID(ctx, "parentCID", p.cid)
+	}
+	if err != nil {
+		return errors.Join(err, p.writeID(ctx, "CID", d.parentCID), d.writeID(ctx, "parentCID", d.parentCID))
 	}
 	d.parentCID, d.parentFits = p.cid, false
 	return nil
