@@ -95,6 +95,10 @@ func (d *image) ownL2(ctx context.Context, off int64) (*tablecache.Table, error)
 		return nil, err
 	}
 	at, err := d.take(d.l2.TableSize(), true)
+	if err == nil && !d.events.Heard() {
+		// A full disk fails this request, and not the flush, by which time data that only the table leads to was acknowledged.
+		err = d.file.WriteZeroes(ctx, at, d.l2.TableSize(), 0)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -153,6 +153,16 @@ func (i *image) freeNow(ctx context.Context, off hostOff, n int64) {
 	_ = i.addRefcounts(ctx, off, n, -1, causeNever)
 }
 
+// hold takes space in the file for new tables, so that a full disk fails the request that needs them, and not the commit,
+// by which time data that only they lead to was acknowledged. Where somebody listens to events they are written at once
+// instead (commitTables). mu is held.
+func (i *image) hold(ctx context.Context, off hostOff, n int64) error {
+	if i.creating || i.events.Heard() {
+		return nil
+	}
+	return i.file.WriteZeroes(ctx, int64(off), n, 0)
+}
+
 // isVirgin reports whether the clusters from off on, just allocated, were never used before, so that what is not written
 // there reads as zeroes. mu is held.
 func (i *image) isVirgin(off hostOff) bool { return off >= i.virgin }
@@ -173,6 +183,9 @@ func (i *image) addRefBlock(ctx context.Context, cluster uint64) error {
 		return i.signalCorruption(true, "Preventing invalid allocation of refcount block at offset 0")
 	}
 	if err := i.checkFree(off, i.clusterSize); err != nil {
+		return err
+	}
+	if err := i.hold(ctx, off, i.clusterSize); err != nil {
 		return err
 	}
 	own := uint64(off) >> i.clusterBits

@@ -199,7 +199,10 @@ func (i *image) ownTable(ctx context.Context, g guestOff) (hostOff, error) {
 	if off == 0 {
 		return 0, i.signalCorruption(true, "Preventing invalid allocation of L2 table at offset 0")
 	}
-	if err := i.copyTable(ctx, off, old); err != nil {
+	if err = i.hold(ctx, off, size); err == nil {
+		err = i.copyTable(ctx, off, old)
+	}
+	if err != nil {
 		i.freeNow(ctx, off, size)
 		return 0, err
 	}

@@ -61,6 +61,9 @@ func (i *image) refcountArea(ctx context.Context, start, extra uint64, exact boo
 		}
 	}
 	end := tableAt + uint64(size>>i.clusterBits)
+	if err := i.hold(ctx, hostOff(start<<i.clusterBits), int64(end-start)<<i.clusterBits); err != nil {
+		return 0, err
+	}
 	old := i.refTable
 	i.refTable = table
 	at := start

@@ -107,7 +107,7 @@ func (d *image) recover(ctx context.Context, a formats.OpenArgs) error {
 		return err
 	}
 	if h.logLength()%mib == 0 && h.logOffset()+uint64(h.logLength()) <= uint64(a.File.Size()) {
-		d.log = journal{off: int64(h.logOffset()), length: h.logLength()}
+		d.log = newJournal(int64(h.logOffset()), h.logLength())
 	}
 	if length == 0 {
 		return nil

@@ -4,14 +4,25 @@ import (
 	"context"
 	"encoding/binary"
 	"syscall"
+
+	"platter/formats"
 )
 
-// journal is where new log entries go.
+// How much of the log is used, in bytes: at first, and at most.
+const (
+	leastLog = 96 << 10
+	mostLog  = 4 << 20
+)
+
+// journal is where new log entries go: the beginning of the log, which has its space in the file, because a full disk is to
+// fail the request that needs a sector changed, not the flush (see sectors.hold). More of the log only saves rounds.
 type journal struct {
-	off, length int64
-	id          guid
-	at          int64 // where the next entry begins
-	sequence    uint64
+	off      int64
+	length   int64 // of the part that is used
+	whole    int64 // of what may be used
+	id       guid
+	at       int64 // where the next entry begins
+	sequence uint64
 }
 
 // room is the number of sectors that one entry may change: the entry takes at most a third of the log.
@@ -52,7 +63,24 @@ func (j *journal) entry(parts []part, size int64) (raw []byte, off int64) {
 	return raw, j.off + j.at
 }
 
-// begin gives both headers new GUIDs before the first write.
+// newJournal is for a log at off that is length bytes long.
+func newJournal(off, length int64) journal {
+	whole := min(length, mostLog)
+	return journal{off: off, length: min(whole, leastLog), whole: whole}
+}
+
+// widen uses more of the log, so that an entry can have n parts, if there is room for it on the disk.
+func (j *journal) widen(ctx context.Context, file formats.File, n int) {
+	for j.room() < n && j.length < j.whole {
+		more := min(j.length, j.whole-j.length)
+		if file.WriteZeroes(ctx, j.off+j.length, more, 0) != nil {
+			return
+		}
+		j.length += more
+	}
+}
+
+// begin gives both headers new GUIDs before the first write. They name no log then, and the log gets its space.
 func (d *image) begin(ctx context.Context) error {
 	if d.begun.Load() {
 		return nil
@@ -72,6 +100,9 @@ func (d *image) begin(ctx context.Context) error {
 		copy(h[32:], data[:])
 		clear(h[48:64])
 	})
+	if err == nil && d.log.length > 0 {
+		err = d.file.WriteZeroes(ctx, d.log.off, d.log.length, 0)
+	}
 	if err == nil {
 		d.begun.Store(true)
 	}
@@ -88,6 +119,7 @@ func (d *image) Flush(ctx context.Context) error {
 	d.mu.Unlock()
 	// What the sectors name was written before they were taken.
 	err := d.file.Flush(ctx)
+	d.log.widen(ctx, d.file, len(parts))
 	for len(parts) > 0 && err == nil {
 		round := parts[:min(len(parts), max(d.log.room(), 1))]
 		if err = d.logged(ctx, round); err != nil {

@@ -204,3 +204,33 @@ func TestCrashClones(t *testing.T) {
 		}
 	}
 }
+
+// TestFlushOfManySectors: as many sectors of the BAT change as take more of the log than is used at first.
+func TestFlushOfManySectors(t *testing.T) {
+	const sectors, apart = 40, 512 << 20
+	name := filepath.Join(t.TempDir(), "disk.vhdx")
+	stock(t, "qemu-img", "create", "-q", "-f", "vhdx", "-o", "block_size=1M", name, "24G")
+	n := mustOpen(t, name, readWrite)
+	ctx := context.Background()
+	reads := []string{"-f", "vhdx", "-r"}
+	for k := range int64(sectors) {
+		if err := n.WriteAt(ctx, bytes.Repeat([]byte{byte(k + 1)}, 512), k*apart, 0); err != nil {
+			t.Fatal(err)
+		}
+		reads = append(reads, "-c", fmt.Sprintf("read -P %d %d 512", k+1, k*apart))
+	}
+	if err := n.Flush(ctx); err != nil {
+		t.Fatal(err)
+	}
+	d, _ := formats.As[*image](n.Unwrap())
+	if d.log.length <= leastLog || d.log.length > mib || d.log.room() < sectors {
+		t.Errorf("%d bytes of the log are used", d.log.length)
+	}
+	if err := n.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if out, code := tryStock(t, "qemu-io", append(reads, name)...); code != 0 || strings.Contains(out, "verification failed") {
+		t.Errorf("stock reads:\n%s", out)
+	}
+	stock(t, "qemu-img", "check", "-q", name)
+}

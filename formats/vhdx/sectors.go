@@ -53,6 +53,15 @@ func (m *sectors) at(ctx context.Context, off int64) (*sector, error) {
 	return s, nil
 }
 
+// hold takes space in the file for a sector that is about to change. One of zeroes may be a hole there, and a full disk is
+// to fail the request that needs the sector, not the flush, by which time data that only it leads to was acknowledged.
+func (m *sectors) hold(ctx context.Context, off int64, s *sector) error {
+	if s.dirty || s.busy || s.data != [logSector]byte{} {
+		return nil
+	}
+	return m.file.WriteZeroes(ctx, off&^(logSector-1), logSector, 0)
+}
+
 func (m *sectors) touch(s *sector) {
 	if !s.dirty {
 		s.dirty = true
@@ -78,6 +87,9 @@ func (m *sectors) setWord(ctx context.Context, off int64, v uint64) error {
 	raw := binary.LittleEndian.AppendUint64(nil, v)
 	for len(raw) > 0 {
 		s, err := m.at(ctx, off)
+		if err == nil {
+			err = m.hold(ctx, off, s)
+		}
 		if err != nil {
 			return err
 		}
@@ -125,11 +137,15 @@ func (m *sectors) setBits(ctx context.Context, off, first, n int64, on bool) err
 		if bit%8 == 0 && first+n-bit >= 8 {
 			mask, step = 0xff, 8
 		}
-		was := *b
-		if *b |= mask; !on {
-			*b &^= mask
+		now := *b | mask
+		if !on {
+			now &^= mask
 		}
-		if *b != was {
+		if now != *b {
+			if err := m.hold(ctx, off+bit/8, s); err != nil {
+				return err
+			}
+			*b = now
 			m.touch(s)
 		}
 		bit += step

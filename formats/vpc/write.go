@@ -74,14 +74,18 @@ func (d *image) allocate(ctx context.Context, b uint32, p []byte, inside int64, 
 	d.end += d.bitmap + d.block
 	virgin := d.virgin
 	d.virgin = max(d.virgin, d.end)
+	// The footer moves with the flush. It gets its space now, while nothing else can be put there, so that a full disk fails
+	// this request, and not the flush, by which time the data was acknowledged.
+	err := d.file.WriteZeroes(ctx, d.end, footerSize, 0)
 	d.mu.Unlock()
 	if last {
 		formats.TurnOf(ctx).Pass()
 	}
-	err := error(nil)
-	if at/sectorSize >= unallocated {
+	switch {
+	case err != nil:
+	case at/sectorSize >= unallocated:
 		err = qerr.New(syscall.EFBIG, "the image file would be too large")
-	} else {
+	default:
 		err = d.fill(ctx, at, p, inside, virgin)
 	}
 	d.mu.Lock()
@@ -92,6 +96,7 @@ func (d *image) allocate(ctx context.Context, b uint32, p []byte, inside int64, 
 		if d.end == at+d.bitmap+d.block {
 			d.end = at
 		}
+		d.footAt, d.changed = 0, true // the footer may be overwritten
 		return err
 	}
 	d.changed = true

@@ -3,7 +3,6 @@ package mount
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -219,22 +218,4 @@ func TestLongNamesOfBitmaps(t *testing.T) {
 	}
 	unmount(t, mnt)
 	clean(t, image)
-}
-
-// A bitmap that mkdir could not store is not there.
-func TestNoBitmapOnAFullHost(t *testing.T) {
-	full := tmpfs(t, "3m")
-	image := filepath.Join(full, "disk.qcow2")
-	run(t, stock(t, "qemu-img"), "create", "-q", "-f", "qcow2", "-o", "cluster_size=4k", image, "64M")
-	mnt := mountAt(t, image)
-	if out := sh(t, `dd if=/dev/urandom of="$M/disk.raw" bs=64k conv=notrunc 2>&1 || true`, "M="+mnt); !strings.Contains(out, "No space left") {
-		t.Fatal(out)
-	}
-	if err := os.Mkdir(filepath.Join(mnt, "bitmaps", "b"), 0o755); !errors.Is(err, syscall.ENOSPC) {
-		t.Errorf("mkdir: %v, want ENOSPC", err)
-	}
-	if list, err := os.ReadDir(filepath.Join(mnt, "bitmaps")); err != nil || len(list) != 0 {
-		t.Errorf("bitmaps has %v, %v", list, err)
-	}
-	give(mnt)
 }
