@@ -16,9 +16,9 @@ import (
 )
 
 // openOverlay makes a qcow2 overlay that takes all writes, so that the image stays as it is, unless somebody says "commit"
-// in ctl, which is the way to keep what was tried, as with QEMU's -snapshot. Without a name it lies in
-// the directory for temporary files, has no name there, and ends with the mount. A file that is there already is taken
-// only if it is an overlay on this image.
+// in ctl, which is the way to keep what was tried, as with QEMU's -snapshot. Without a name it lies in the directory for
+// temporary files, has no name there, and ends with the mount. A file that is there already is taken only if it is an
+// overlay on this image.
 func openOverlay(ctx context.Context, env *chain.Env, s tools.Source, name string, flags formats.OpenFlags) (*chain.Node, error) {
 	if s.ImageOpts {
 		return nil, qerr.New(syscall.EINVAL, "-o overlay needs the name of an image, not --image-opts")

@@ -57,7 +57,7 @@ var mountValues = []Value{
 	{"format=FMT", "the images' format, instead of guessing it"},
 	{"snapshot=NAME", "show that internal snapshot, read-only"},
 	{"overlay", "leave the image as it is, unless ctl is told to commit; what is written goes to a temporary file"},
-	{"overlay=FILE", "leave the image as it is; what is written goes to FILE, which is made, or is a qcow2 image that has this one as its backing file"},
+	{"overlay=FILE", "the same, but what is written goes to FILE, which is made, or is a qcow2 image that has this one as its backing file"},
 	{"refs=MODE", "what an image may make the mount open: file (the default) regular files and block devices, but extents in its own directory only; " +
 		"samedir regular files in its own directory; none nothing; any everything, json: and network names included"},
 	{"allow_other", "other users may look, as far as the permissions let them"},
