@@ -212,3 +212,25 @@ func TestLUKSCreatedHereOpensInStock(t *testing.T) {
 		n.Close()
 	}
 }
+
+// TestMetadataTakesNoSpace: beyond the first refcount block, too, preallocated metadata leaves the data area a hole.
+func TestMetadataTakesNoSpace(t *testing.T) {
+	t.Chdir(fastDir(t))
+	for list, size := range map[string]string{"preallocation=metadata": "7G", "preallocation=metadata,cluster_size=4k": "50M"} {
+		stock(t, "qemu-img", "create", "-q", "-f", "qcow2", "-o", list, "stock.qcow2", size)
+		var st [2]syscall.Stat_t
+		n := openFile(t, "stock.qcow2", 0)
+		err := createHere(t, "ours.qcow2", list, n.Size())
+		n.Close()
+		for k, name := range []string{"stock.qcow2", "ours.qcow2"} {
+			err = errors.Join(err, syscall.Stat(name, &st[k]))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if st[1].Size != st[0].Size || st[1].Blocks > st[0].Blocks+st[0].Blocks/10 {
+			t.Errorf("%s: ours is %d bytes long and takes %d blocks, stock's %d and %d", list, st[1].Size, st[1].Blocks, st[0].Size, st[0].Blocks)
+		}
+		mustClean(t, "ours.qcow2")
+	}
+}

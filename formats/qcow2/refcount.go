@@ -90,8 +90,12 @@ func (i *image) addRefcounts(ctx context.Context, off hostOff, n int64, delta in
 		return nil
 	}
 	if done > first {
+		virgin := i.virgin
 		// What cannot be undone leaks; the error that led here is the one to report.
 		_, _ = i.addTo(ctx, first, done, -delta, causeNever)
+		if delta > 0 {
+			i.virgin = virgin // nobody has written there
+		}
 	}
 	if errors.Is(err, errAgain) {
 		i.nextFree = min(i.nextFree, first) // the search tries the same place again
